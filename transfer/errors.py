@@ -21,6 +21,8 @@ TransferError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from config.errors import ModelyardError
 
 
@@ -67,25 +69,44 @@ class TooLarge(TransferError):
 
 
 class RemoteBusy(TransferError):
-    """429 or 5xx. `retry_after_s` is what the server asked for, already bounded, or None."""
+    """429 or 5xx. `retry_after_s` is what the server asked for, already bounded, or None.
+
+    `headers` are those of the answer: a source may say there when its budget is full again.
+    """
 
     code = "remote_busy"
     retryable = True
 
-    def __init__(self, message: str, *, status: int, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message, status=status)
         self.status = status
         self.retry_after_s = retry_after_s
+        self.headers = headers or {}
 
 
 class RemoteStatus(TransferError):
-    """An answer that trying again does not change; `body` is its bounded beginning, for sources
-    that give a status several meanings (never shown to users)."""
+    """An answer that trying again does not change; `body` is its bounded beginning and `headers`
+    its headers, for sources that give a status several meanings (never shown to users)."""
 
-    def __init__(self, message: str, *, status: int, body: bytes = b"") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message, status=status)
         self.status = status
         self.body = body
+        self.headers = headers or {}
 
 
 class AuthRequired(RemoteStatus):
