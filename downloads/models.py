@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.utils import timezone
+from django.db.models.functions import Now
 
-from downloads.errors import IllegalTransition, LostClaim
-from downloads.states import ALLOWED_FROM, FINAL, DownloadStatus
+from downloads.states import FINAL, RUNNING, DownloadStatus
 from registry.models import MODEL_TYPE_CHOICES, Asset, Root, Verification
 from sources.resolution import FileRole
 
@@ -30,6 +30,10 @@ class Priority(models.IntegerChoices):
     EXPANSION = 3, "expansion"
 
 
+def position_now() -> int:
+    return time.time_ns() // 1000
+
+
 class DownloadQuerySet(models.QuerySet["Download"]):
     def of_user(self, user: Any) -> DownloadQuerySet:
         """What this user may see: their own; everything for who may see figures and activity."""
@@ -40,8 +44,23 @@ class DownloadQuerySet(models.QuerySet["Download"]):
     def top_level(self) -> DownloadQuerySet:
         return self.filter(parent__isnull=True)
 
+    def files(self) -> DownloadQuerySet:
+        """Rows that move bytes: everything but bundles."""
+        return self.filter(is_bundle=False)
+
     def unfinished(self) -> DownloadQuerySet:
         return self.exclude(status__in=FINAL)
+
+    def running(self) -> DownloadQuerySet:
+        return self.files().filter(status__in=RUNNING)
+
+    def waiting(self) -> DownloadQuerySet:
+        """Files that wait for a slot."""
+        return self.files().filter(status=DownloadStatus.QUEUED)
+
+    def unowned(self) -> DownloadQuerySet:
+        """Nobody holds them: no owner, or one whose lease ran out by the database's clock."""
+        return self.filter(models.Q(owner="") | models.Q(lease_expires_at__lt=Now()))
 
     def in_queue_order(self) -> DownloadQuerySet:
         return self.order_by("priority", "position", "created_at", "pk")
@@ -86,12 +105,14 @@ class Download(models.Model):
     target_path = models.CharField(max_length=1200, null=True, blank=True)
     #: A folder that a person chose instead of the rule's; relative to the models directory.
     target_folder = models.CharField(max_length=500, default="", blank=True)
-    #: Path inside a snapshot's folder.
+    #: The folder of a snapshot below the rule's, and the file's path inside it.
+    bundle_folder = models.CharField(max_length=200, default="", blank=True)
     bundle_path = models.CharField(max_length=1024, default="", blank=True)
 
     expected_hash = models.CharField(max_length=64, null=True, blank=True, db_index=True)
     expected_git_sha1 = models.CharField(max_length=40, default="", blank=True)
     actual_hash = models.CharField(max_length=64, null=True, blank=True)
+    actual_git_sha1 = models.CharField(max_length=40, default="", blank=True)
     hash_verified = models.BooleanField(default=False)
     hash_mismatch = models.BooleanField(default=False)
     verification = models.CharField(
@@ -130,7 +151,8 @@ class Download(models.Model):
     publish_path = models.CharField(max_length=1024, default="", blank=True)
 
     priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.USER)
-    position = models.BigIntegerField(default=0)
+    #: Microseconds at which the row was made: users reorder by exchanging the values of their rows.
+    position = models.BigIntegerField(default=position_now)
     on_duplicate = models.CharField(
         max_length=16, choices=OnDuplicate.choices, default=OnDuplicate.LINK
     )
@@ -178,6 +200,10 @@ class Download(models.Model):
                 condition=~models.Q(status="completed") | models.Q(completed_at__isnull=False),
                 name="completed_has_time",
             ),
+            models.CheckConstraint(
+                condition=models.Q(is_bundle=False) | models.Q(owner="", parent__isnull=True),
+                name="bundle_is_never_run",
+            ),
         )
 
     def __str__(self) -> str:
@@ -207,45 +233,18 @@ class Download(models.Model):
             return None
         return max(0, self.file_size_bytes - self.downloaded_bytes) // self.download_speed_bps
 
-    def move_to(self, target: DownloadStatus, *, claim: Claim | None = None, **fields: Any) -> None:
-        """Change the status by one UPDATE, if the row may still become `target`.
-
-        With a `claim` the row must still belong to that owner and attempt. The only writer of
-        `status`. Raises LostClaim when another attempt owns the row, else IllegalTransition.
-        """
-        rows = Download.objects.filter(pk=self.pk, status__in=ALLOWED_FROM[target])
-        if claim is not None:
-            rows = rows.filter(owner=claim.owner, attempt=claim.attempt)
-        moved = rows.update(status=target, updated_at=timezone.now(), **fields)
-        self.refresh_from_db()
-        if moved:
-            return
-        if claim is not None and (self.owner, self.attempt) != (claim.owner, claim.attempt):
-            raise LostClaim("Another worker has taken over this download.", download=self.pk)
-        raise IllegalTransition(
-            f"This download is {self.status} and cannot become {target}.",
-            download=self.pk,
-            status=self.status,
-        )
-
-
-class Claim:
-    """Who runs a download now: every write of a running stage filters on both."""
-
-    __slots__ = ("attempt", "owner")
-
-    def __init__(self, *, owner: str, attempt: int) -> None:
-        self.owner = owner
-        self.attempt = attempt
-
 
 class Slot(models.Model):
-    """One of the concurrent transfers; `download` empty means free. Taken by a filtered UPDATE."""
+    """One of the concurrent transfers; `download` empty means free. Taken by a filtered UPDATE.
+
+    `source_key` is unique, so two slots never fetch the same file of the same source at once.
+    """
 
     number = models.IntegerField(unique=True)
     download = models.OneToOneField(
         Download, null=True, blank=True, on_delete=models.SET_NULL, related_name="slot"
     )
+    source_key = models.CharField(max_length=64, null=True, blank=True, unique=True)
     taken_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
@@ -280,6 +279,17 @@ class Sweep(models.Model):
     name = models.CharField(max_length=50, unique=True)
     running_until = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ByteBudget(models.Model):
+    """Bytes per second for all processes together; see `downloads.throttle`."""
+
+    name = models.CharField(max_length=50, unique=True)
+    #: Everything before this moment is given away.
+    spent_until = models.DateTimeField()
 
     def __str__(self) -> str:
         return self.name

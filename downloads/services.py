@@ -1,0 +1,300 @@
+"""The commands that people give to the queue. Each changes rows and asks for a dispatch on commit.
+
+A command that repeats what is already so is accepted and changes nothing; an illegal one raises
+IllegalTransition (409) with the status. Commands on a bundle go to its children.
+Who may command a row is decided by the caller; `user` is for the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import transaction
+from django.db.models import F, Q
+
+from downloads import partials, tasks, transitions
+from downloads.enqueue import Resolved, enqueue, resolve_reference
+from downloads.errors import IllegalTransition, InvalidOption
+from downloads.limits import LimitUse, limits_of
+from downloads.models import Download, Priority
+from downloads.options import checked_base_model, checked_folder, checked_name, checked_type
+from downloads.states import DownloadStatus
+from ops import audit
+from registry import services as registry_services
+from sources.families import family_of
+
+__all__ = [
+    "LimitUse",
+    "Resolved",
+    "cancel",
+    "enqueue",
+    "finalize",
+    "limits_of",
+    "pause",
+    "queue_position",
+    "reorder",
+    "resolve_reference",
+    "resume",
+    "retry",
+    "reverify",
+    "set_priority",
+]
+
+User = AbstractBaseUser | AnonymousUser
+S = DownloadStatus
+
+#: What a retry forgets: everything that belongs to the tries before it.
+FRESH: dict[str, Any] = {
+    "auto_retry_count": 0,
+    "crash_count": 0,
+    "mismatch_count": 0,
+    "retry_at": None,
+    "error_code": "",
+    "error_message": None,
+    "hash_verified": False,
+    "hash_mismatch": False,
+    "verification": "",
+    "actual_hash": None,
+    "actual_git_sha1": "",
+    "verdict": {},
+    "warnings": [],
+    "reviewed": False,
+    "completed_at": None,
+    "asset": None,
+    "publish_root": None,
+    "publish_path": "",
+}
+
+
+def pause(*, download: Download, user: User) -> Download:
+    """Stop a download; its bytes stay. A running worker lets go within a second.
+
+    Legal from queued, downloading, retry_waiting and parked.
+    """
+    return _command(download, _pause_file)
+
+
+def resume(*, download: Download, user: User) -> Download:
+    """Put a paused download back into the queue; it goes on where it stopped."""
+    return _command(download, _resume_file)
+
+
+def cancel(*, download: Download, user: User) -> Download:
+    """End a download and delete its bytes; a running worker deletes them when it lets go.
+
+    Legal until the bytes are being verified, and from review.
+    """
+    if download.status != S.CANCELLED:
+        audit.record("download.cancel", actor=user, target=download)
+    return _command(download, _cancel_file)
+
+
+def retry(*, download: Download, user: User) -> Download:
+    """Queue a failed download again, keeping a usable partial, or a cancelled one from nothing."""
+    return _command(download, _retry_file)
+
+
+def finalize(
+    *,
+    download: Download,
+    user: User,
+    model_name: str | None = None,
+    model_type: str | None = None,
+    base_model: str | None = None,
+    folder: str | None = None,
+) -> Download:
+    """Let a download in review be registered, with what the person changed (None: unchanged).
+
+    Raises InvalidOption, PlacementNotPossible, IllegalTransition. Repeating it without changes is
+    accepted while the download is being registered or is done.
+    """
+    download.refresh_from_db()
+    if download.status != S.REVIEW:
+        if download.reviewed and download.status in {S.REGISTERING, S.COMPLETED}:
+            return download
+        raise _illegal(download, S.REGISTERING)
+    values = _edits(download, model_name, model_type, base_model, folder)
+    placement = registry_services.resolve_placement(
+        model_type=values["model_type"],
+        base_model=values["base_model"] or "",
+        base_model_family=values["base_model_family"],
+        file_name=download.file_name,
+        folder=values["target_folder"],
+        bundle_folder=download.bundle_folder,
+        bundle_path=download.bundle_path,
+    )
+    with transaction.atomic():
+        transitions.move(
+            download,
+            S.REGISTERING,
+            **values,
+            reviewed=True,
+            target_path=placement.virtual_path,
+            pickup_deadline=transitions.from_now_pickup(),
+        )
+        audit.record("download.finalize", actor=user, target=download)
+        tasks.send_on_commit(download.pk, S.REGISTERING)
+    return download
+
+
+def reverify(*, download: Download, user: User) -> Download:
+    """Ask for the asset of a completed download to be read and hashed again. 409 without one."""
+    download.refresh_from_db()
+    if download.status != S.COMPLETED or download.asset is None:
+        raise IllegalTransition(
+            f"Only a completed download whose file is registered can be verified again; "
+            f"this one is {download.status}.",
+            status=str(download.status),
+        )
+    registry_services.request_verify(download.asset)
+    return download
+
+
+def reorder(*, download: Download, user: User, place: int) -> Download:
+    """Move a waiting download to the 1-based `place` among its user's waiting rows of its priority.
+
+    Only positions of the same user change hands, so nobody overtakes anybody else's rows.
+    """
+    if place < 1:
+        raise InvalidOption("position", "The first place is 1.")
+    with transaction.atomic():
+        download.refresh_from_db()
+        if download.status != S.QUEUED:
+            raise IllegalTransition(
+                f"Only a waiting download has a place; this one is {download.status}.",
+                status=str(download.status),
+            )
+        mine = list(
+            Download.objects.waiting()
+            .filter(initiated_by=download.initiated_by_id, priority=download.priority)
+            .in_queue_order()
+            .values_list("pk", "position")
+        )
+        places = [position for _pk, position in mine]
+        order = [pk for pk, _position in mine if pk != download.pk]
+        order.insert(place - 1, download.pk)
+        for pk, position in zip(order, places, strict=True):
+            Download.objects.filter(pk=pk).exclude(position=position).update(position=position)
+    download.refresh_from_db()
+    return download
+
+
+def set_priority(*, download: Download, user: User, priority: int) -> Download:
+    """2 (user) or 3 (expansion), for the row and its children; 1 belongs to repairs."""
+    if priority not in {Priority.USER, Priority.EXPANSION}:
+        raise InvalidOption("priority", "2 (now) and 3 (when there is room) are possible.")
+    if download.is_final:
+        raise _illegal(download, S.QUEUED)
+    Download.objects.filter(Q(pk=download.pk) | Q(parent=download.pk)).update(priority=priority)
+    download.refresh_from_db()
+    return download
+
+
+def queue_position(download: Download) -> int | None:
+    """1-based place in the whole queue, everybody's rows counted; None unless it waits."""
+    if download.status != S.QUEUED:
+        return None
+    key = ("priority", "position", "created_at", "pk")
+    ahead = Q(pk__in=[])
+    same: dict[str, Any] = {}
+    for name in key:
+        ahead |= Q(**same, **{f"{name}__lt": getattr(download, name)})
+        same[name] = getattr(download, name)
+    return Download.objects.waiting().filter(ahead).count() + 1
+
+
+def _command(download: Download, on_file: Callable[[Download], None]) -> Download:
+    """Run a command on a file, or on every child of a bundle that accepts it.
+
+    A bundle refuses only when all of its children do.
+    """
+    download.refresh_from_db()
+    if not download.is_bundle:
+        with transaction.atomic():
+            on_file(download)
+            tasks.dispatch_on_commit()
+        return download
+    refused: IllegalTransition | None = None
+    accepted = False
+    # Each child in its own transaction: a transaction that held the bundle and waited for the next
+    # child would lock against a worker that holds that child and waits for the bundle.
+    for child in Download.objects.filter(parent=download).order_by("pk"):
+        try:
+            on_file(child)
+            accepted = True
+        except IllegalTransition as error:
+            refused = error
+    download.refresh_from_db()
+    if refused is not None and not accepted:
+        raise IllegalTransition(
+            f"{refused.message} It is part of this bundle.", status=str(download.status)
+        )
+    tasks.dispatch_on_commit()
+    return download
+
+
+def _pause_file(download: Download) -> None:
+    if download.status != S.PAUSED:
+        transitions.move(download, S.PAUSED, retry_at=None, download_speed_bps=None)
+
+
+def _resume_file(download: Download) -> None:
+    if download.status == S.QUEUED:
+        return
+    if download.status != S.PAUSED:
+        raise _illegal(download, S.QUEUED)
+    transitions.move(download, S.QUEUED)
+
+
+def _cancel_file(download: Download) -> None:
+    if download.status == S.CANCELLED:
+        return
+    transitions.move(
+        download, S.CANCELLED, retry_at=None, download_speed_bps=None, downloaded_bytes=0
+    )
+    if not download.owner:
+        partials.discard(download)
+
+
+def _retry_file(download: Download) -> None:
+    if download.status == S.QUEUED:
+        return
+    if download.status not in {S.FAILED, S.CANCELLED}:
+        raise _illegal(download, S.QUEUED)
+    from_nothing = download.status == S.CANCELLED
+    values = dict(FRESH, downloaded_bytes=0) if from_nothing else FRESH
+    transitions.move(download, S.QUEUED, retry_count=F("retry_count") + 1, **values)
+    if from_nothing:
+        # Safe while a worker still lets go: it writes to an inode without a name, and its ledger
+        # is gone.
+        partials.discard(download)
+
+
+def _illegal(download: Download, target: DownloadStatus) -> IllegalTransition:
+    return IllegalTransition(
+        f"This download is {download.status} and cannot become {target}.",
+        download=download.pk,
+        status=str(download.status),
+    )
+
+
+def _edits(
+    download: Download,
+    model_name: str | None,
+    model_type: str | None,
+    base_model: str | None,
+    folder: str | None,
+) -> dict[str, Any]:
+    family = download.base_model_family
+    if base_model is not None:
+        base_model = checked_base_model(base_model)
+        family = family_of(base_model)
+    return {
+        "model_name": download.model_name if model_name is None else checked_name(model_name),
+        "model_type": download.model_type if model_type is None else checked_type(model_type),
+        "base_model": download.base_model if base_model is None else base_model,
+        "base_model_family": family,
+        "target_folder": download.target_folder if folder is None else checked_folder(folder),
+    }
