@@ -15,7 +15,7 @@ from config.secrets import load_or_create
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-environ.Env.read_env(str(BASE_DIR / ".env"))
+environ.Env.read_env(os.environ.get("MODELYARD_ENV_FILE") or str(BASE_DIR / ".env"))
 _read = Settings(os.environ, read_toml(os.environ.get("MODELYARD_CONFIG", "")))
 
 # --- Where things lie ----------------------------------------------------------------------------
@@ -41,7 +41,8 @@ if str(_database["ENGINE"]).endswith("sqlite3"):
 else:
     # A pool, because uvicorn's threads would each keep a connection of their own.
     _database["CONN_HEALTH_CHECKS"] = True
-    _database["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 8, "timeout": 20}}
+    _options = dict(_database.get("OPTIONS") or {})  # what the URL's query says, like sslmode
+    _database["OPTIONS"] = {**_options, "pool": {"min_size": 1, "max_size": 8, "timeout": 20}}
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -77,7 +78,7 @@ REDIS_KEY_PREFIX = _read.text("REDIS_KEY_PREFIX", "modelyard:")
 CELERY_BROKER_URL = f"redis+socket://{_socket}?virtual_host=0" if EMBEDDED_BROKER else REDIS_URL
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": REDIS_KEY_PREFIX,
-    # Longer than any transfer: a message that comes back is a duplicate that finds nothing to claim.
+    # Longer than any transfer: a message that comes back is a duplicate and finds nothing to claim.
     "visibility_timeout": 24 * 3600,
     "socket_timeout": 30,
     "socket_keepalive": True,
@@ -222,11 +223,13 @@ TIME_ZONE = _read.text("TIME_ZONE", "UTC")
 USE_TZ = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT = _read.path("MODELYARD_STATIC_DIR", DATA_DIR / "static")
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    # Not whitenoise's compressing one: it needs half a minute at the first start. The container
+    # image compresses once, with `python -m whitenoise.compress`; .br and .gz are then served.
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
 }
 
 REST_FRAMEWORK = {

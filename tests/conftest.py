@@ -1,13 +1,16 @@
-"""Shared set-up: no connection leaves this machine."""
+"""Shared set-up: no connection leaves this machine, nothing is passed over in silence."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from tests import needs, servers
 
 _real_connect = socket.socket.connect
 
@@ -32,3 +35,57 @@ def _only_loopback() -> Iterator[None]:
     socket.socket.connect = _guarded_connect  # type: ignore[method-assign,assignment]
     yield
     socket.socket.connect = _real_connect  # type: ignore[method-assign]
+
+
+# --- The run as a whole: which servers, what was left out, nothing left behind --------------------
+LEFT_OUT: pytest.StashKey[set[str]] = pytest.StashKey()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEFT_OUT] = set()
+
+
+def pytest_report_header() -> str:
+    return f"servers: {os.environ.get(servers.CHOSEN, 'none')}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for need in needs.absent():
+        without = [item for item in items if item.get_closest_marker(need.marker)]
+        if without:
+            config.stash[LEFT_OUT].add(needs.left_out(need, len(without)))
+            config.hook.pytest_deselected(items=without)
+            items[:] = [item for item in items if item not in without]
+    # The slowest first, so that no worker is left with one at the end. They bring a database of
+    # their own, so the order that pytest-django gives to the others does not matter to them.
+    items.sort(key=lambda item: item.get_closest_marker("processes") is None)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of xdist hands its list over; the first process turns it into a failure in CI."""
+    left_out = session.config.stash[LEFT_OUT]
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["left_out"] = sorted(left_out)
+    elif left_out and needs.is_ci() and session.exitstatus in {pytest.ExitCode.OK, 5}:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[LEFT_OUT].update(getattr(node, "workeroutput", {}).get("left_out", []))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for line in sorted(config.stash[LEFT_OUT]):
+        terminalreporter.write_line(f"NOT EXERCISED: {line}", yellow=True)
+    report = os.environ.get("MODELYARD_TEST_REPORT")
+    if report:
+        with open(report, "a", encoding="utf-8") as file:  # noqa: PTH123
+            file.writelines(f"{line}\n" for line in sorted(config.stash[LEFT_OUT]))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and not config.getoption("reuse_db", default=False):
+        servers.clean_up(os.environ["MODELYARD_TEST_RUN"])

@@ -11,19 +11,20 @@ import os
 import shutil
 import tempfile
 
+from tests import servers
+
+#: Names what this run makes: databases, keys, folders. The workers of xdist inherit it.
 RUN = os.environ.setdefault("MODELYARD_TEST_RUN", f"t{os.getpid()}")
 _data = tempfile.mkdtemp(prefix=f"modelyard-{RUN}-")
 atexit.register(shutil.rmtree, _data, ignore_errors=True)
 
+os.environ["MODELYARD_ENV_FILE"] = os.devnull
+os.environ.pop("MODELYARD_CONFIG", None)
 os.environ["MODELYARD_DATA_DIR"] = _data
 os.environ["SECRET_KEY"] = "only-for-tests-" + "x" * 40
 os.environ["ENCRYPTION_KEY"] = base64.b64encode(b"k" * 32).decode()
-os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:6379/0")
-os.environ["REDIS_KEY_PREFIX"] = f"modelyard-{RUN}:"
-if os.environ.get("MODELYARD_TEST_DATABASE") == "sqlite":
-    os.environ.pop("DATABASE_URL", None)
-else:
-    os.environ.setdefault("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/test")
+os.environ["REDIS_KEY_PREFIX"] = f"modelyard-{RUN}-{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}:"
+servers.provide(os.environ)
 
 from config.settings import *  # noqa: E402, F403
 from config.settings import DATABASES, STORAGES  # noqa: E402
