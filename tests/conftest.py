@@ -12,6 +12,8 @@ import pytest
 
 from tests import needs, servers
 
+pytest_plugins = ["tests.origin.fixtures"]
+
 _real_connect = socket.socket.connect
 
 
