@@ -1,5 +1,5 @@
 """Two kinds of secrets: tokens of other services (encrypted, to be used again) and our own API keys
-(hashed, only to be recognised)."""
+(hashed, only to be recognised). Beside them, the wrong passwords of the last minutes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ class Validity(models.TextChoices):
     VALID = "valid", "valid"
     INVALID = "invalid", "invalid"
     UNCHECKED = "unchecked", "unchecked"
+    UNREADABLE = "unreadable", "unreadable"
+
+
+class ApiTokenManager(models.Manager["ApiToken"]):
+    def get_queryset(self) -> models.QuerySet[ApiToken]:
+        """Rows without the encrypted text, so that a list never carries it by accident."""
+        return super().get_queryset().defer("encrypted_token")
 
 
 class ApiToken(models.Model):
@@ -25,9 +32,9 @@ class ApiToken(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens"
     )
     service_name = models.CharField(max_length=32, choices=Service.choices)
-    #: Version byte, 12-byte nonce, ciphertext with tag; user and service are bound in.
+    #: As `tokens.crypto` lays it out; user and service are bound in.
     encrypted_token = models.BinaryField()
-    key_id = models.CharField(max_length=16)
+    key_id = models.CharField(max_length=16, db_index=True)
     token_hint = models.CharField(max_length=8, default="")
     is_valid = models.BooleanField(default=True)
     validity = models.CharField(max_length=16, choices=Validity.choices, default=Validity.UNCHECKED)
@@ -36,6 +43,8 @@ class ApiToken(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    objects = ApiTokenManager()
 
     class Meta:
         constraints = (
@@ -49,6 +58,11 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_service_name_display()} token of {self.user}"
+
+    @property
+    def context(self) -> str:
+        """What the ciphertext is bound to."""
+        return f"api-token:{self.user_id}:{self.service_name}"
 
 
 class ApiKey(models.Model):
@@ -66,3 +80,17 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"API key {self.prefix}… of {self.user}"
+
+
+class LoginFailure(models.Model):
+    """A password that was wrong, or is being tried. Kept for minutes; names are hashed."""
+
+    user_hash = models.CharField(max_length=64)
+    address = models.CharField(max_length=64)
+    at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        indexes = (models.Index(fields=("address", "user_hash")),)
+
+    def __str__(self) -> str:
+        return f"failed login from {self.address}"
