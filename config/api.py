@@ -1,16 +1,25 @@
-"""What every API view shares: one shape of errors, strict inputs, cursors."""
+"""What every API view shares: one shape of errors, strict inputs, cursors, permissions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db.utils import DataError
 from django.http import Http404
-from rest_framework import exceptions, pagination, serializers, status
+from rest_framework import exceptions, pagination, permissions, serializers, status
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView, set_rollback
 
-from config.errors import ModelyardError
+from config.errors import InternalError, ModelyardError
+
+logger = logging.getLogger(__name__)
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
@@ -29,16 +38,69 @@ class StrictSerializer(serializers.Serializer[Any]):
             unknown = sorted(set(map(str, data)) - set(self.fields))
             if unknown:
                 raise serializers.ValidationError(
-                    {name: ["This field is not known."] for name in unknown}
+                    {name[:100]: ["This field is not known."] for name in unknown[:20]}
                 )
         return super().to_internal_value(data)
 
 
 class CursorPagination(pagination.CursorPagination):
+    """Pages by cursor; a cursor or a size that makes no sense is a 400, never a 500."""
+
     page_size = 50
     max_page_size = 200
     page_size_query_param = "page_size"
     ordering = ("-created_at", "-pk")
+
+    def get_page_size(self, request: Request) -> int | None:
+        text = request.query_params.get(self.page_size_query_param)
+        if text is not None and not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
+            raise exceptions.ValidationError(
+                {self.page_size_query_param: [f"A number from 1 to {self.max_page_size}."]}
+            )
+        return super().get_page_size(request)
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except (
+            exceptions.NotFound,  # what REST framework calls a cursor that is not base64
+            DjangoValidationError,  # a position that is no date
+            ValueError,
+            OverflowError,
+            DataError,
+        ) as exc:
+            raise exceptions.ValidationError(
+                {"cursor": ["This cursor is not one of ours. Start without it."]}
+            ) from exc
+
+
+class AnyAccept(BaseContentNegotiation):
+    """Answers in its one form whatever the client says it accepts."""
+
+    def select_parser(self, request: Request, parsers: Iterable[Any]) -> Any:
+        return next(iter(parsers), None)
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        first = next(iter(renderers))
+        return first, str(first.media_type)
+
+
+def needs(*names: str) -> type[permissions.BasePermission]:
+    """A permission class: signed in, and with all of these Django permissions.
+
+    `permission_classes = (needs("ops.view_analytics"),)`
+    """
+
+    class Needs(permissions.IsAuthenticated):
+        message = "Your account may not do this. An admin can give you the right."
+
+        def has_permission(self, request: Request, view: APIView) -> bool:
+            return super().has_permission(request, view) and request.user.has_perms(names)
+
+    Needs.__name__ = Needs.__qualname__ = f"Needs({', '.join(names)})"
+    return Needs
 
 
 def error_response(code: str, message: str, http_status: int, details: Any = None) -> Response:
@@ -47,14 +109,11 @@ def error_response(code: str, message: str, http_status: int, details: Any = Non
     )
 
 
-def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """Every error as `{code, message, details}`; what is not ours and not DRF's stays a 500."""
+def exception_handler(exc: Exception, context: dict[str, Any]) -> Response:
+    """Every error as `{code, message, details}`; what is not ours and not DRF's is a bare 500."""
+    set_rollback()
     if isinstance(exc, ModelyardError):
-        response = error_response(exc.code, exc.message, exc.http_status, exc.details)
-        retry_after = getattr(exc, "retry_after_s", None)
-        if retry_after is not None:
-            response["Retry-After"] = str(int(retry_after))
-        return response
+        return _from_ours(exc)
     if isinstance(exc, Http404 | exceptions.NotFound):
         return error_response(
             "not_found",
@@ -63,15 +122,26 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         )
     if isinstance(exc, PermissionDenied):
         exc = exceptions.PermissionDenied()
-    if not isinstance(exc, exceptions.APIException):
-        return None
-    response = _from_drf(exc)
-    header = getattr(exc, "auth_header", None)
-    if header:
-        response["WWW-Authenticate"] = header
-    wait = getattr(exc, "wait", None)
-    if wait:
-        response["Retry-After"] = str(int(wait) + 1)
+    if isinstance(exc, exceptions.APIException):
+        return _from_drf(exc)
+    view = context.get("view")
+    logger.error("%s failed unexpectedly", type(view).__name__, exc_info=exc)
+    return _from_ours(unexpected())
+
+
+def unexpected() -> InternalError:
+    """What a user reads when something of ours broke: no detail, those are in the log."""
+    return InternalError(
+        "Something went wrong inside Modelyard; the server's log has the details. "
+        "Try again, and tell your admin if it happens twice."
+    )
+
+
+def _from_ours(exc: ModelyardError) -> Response:
+    response = error_response(exc.code, exc.message, exc.http_status, exc.details)
+    retry_after = getattr(exc, "retry_after_s", None)
+    if retry_after is not None:
+        response["Retry-After"] = str(max(1, int(retry_after)))
     return response
 
 
@@ -80,11 +150,18 @@ def _from_drf(exc: exceptions.APIException) -> Response:
         detail = exc.detail if isinstance(exc.detail, dict) else {"non_field_errors": exc.detail}
         name, reason = _first_reason(detail)
         where = "" if name == "non_field_errors" else f"{name}: "
-        return error_response("invalid", f"{where}{reason}", exc.status_code, detail)
-    codes = exc.get_codes()
-    return error_response(
-        codes if isinstance(codes, str) else exc.default_code, str(exc.detail), exc.status_code
-    )
+        response = error_response("invalid", f"{where}{reason}", exc.status_code, detail)
+    else:
+        codes = exc.get_codes()
+        code = codes if isinstance(codes, str) else exc.default_code
+        response = error_response(code, str(exc.detail), exc.status_code)
+    header = getattr(exc, "auth_header", None)
+    if header:
+        response["WWW-Authenticate"] = header
+    wait = getattr(exc, "wait", None)
+    if wait:
+        response["Retry-After"] = str(int(wait) + 1)
+    return response
 
 
 def _first_reason(detail: Any) -> tuple[str, str]:

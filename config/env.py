@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,41 +19,55 @@ from django.core.exceptions import ImproperlyConfigured
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off", ""})
 KEY_BYTES = 32
+WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 
 
 class Settings:
-    """Values by upper-case name. Readers raise ImproperlyConfigured that names the setting."""
+    """Values by upper-case name. Readers raise ImproperlyConfigured that names the setting.
+
+    `asked` holds every name that was read, with its default: what there is to set.
+    """
 
     def __init__(self, environ: Mapping[str, str], toml: Mapping[str, Any] | None = None) -> None:
         self._values: dict[str, Any] = {key: value for key, value in environ.items() if value != ""}
-        for name, value in flatten(toml or {}):
-            self._values[name.upper()] = value
+        self._from_toml = {name.upper(): value for name, value in flatten(toml or {})}
+        self._values.update(self._from_toml)
+        self.asked: dict[str, Any] = {}
 
     def has(self, name: str) -> bool:
+        self.asked.setdefault(name, None)
         return name in self._values
 
+    def not_understood(self) -> tuple[str, ...]:
+        """Names of the TOML file that nobody asked for: misspelled, or of another version."""
+        return tuple(sorted(name.lower() for name in set(self._from_toml) - set(self.asked)))
+
+    def _value(self, name: str, default: Any) -> Any:
+        self.asked[name] = default
+        return self._values.get(name, default)
+
     def text(self, name: str, default: str) -> str:
-        return str(self._values.get(name, default))
+        value = self._value(name, default)
+        if isinstance(value, list | bool):
+            raise ImproperlyConfigured(f"{name} must be a text, not {value!r}.")
+        return str(value)
 
     def path(self, name: str, default: Path) -> Path:
         return Path(self.text(name, str(default))).expanduser().absolute()
 
     def integer(self, name: str, default: int, *, minimum: int = 0, maximum: int = 2**53) -> int:
-        value = self._values.get(name, default)
-        try:
-            if isinstance(value, bool | float):
-                raise ValueError
-            number = int(value)
-        except (TypeError, ValueError) as exc:
-            raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from exc
+        value = self._value(name, default)
+        if isinstance(value, bool | float) or not WHOLE_NUMBER.fullmatch(str(value).strip()):
+            raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.")
+        number = int(value)
         if not minimum <= number <= maximum:
             raise ImproperlyConfigured(f"{name} must lie between {minimum} and {maximum}.")
         return number
 
     def number(self, name: str, default: float, *, minimum: float = 0.0) -> float:
-        value = self._values.get(name, default)
+        value = self._value(name, default)
         try:
-            number = float(value)
+            number = float("nan") if isinstance(value, bool) else float(value)
         except (TypeError, ValueError) as exc:
             raise ImproperlyConfigured(f"{name} must be a number, not {value!r}.") from exc
         # NaN compares false with everything.
@@ -61,7 +76,7 @@ class Settings:
         return number
 
     def flag(self, name: str, *, default: bool) -> bool:
-        value = str(self._values.get(name, default)).lower()
+        value = str(self._value(name, default)).strip().lower()
         if value in TRUE_WORDS:
             return True
         if value in FALSE_WORDS:
@@ -70,7 +85,7 @@ class Settings:
 
     def items(self, name: str) -> tuple[str, ...]:
         """A comma-separated text, or a list in TOML."""
-        value = self._values.get(name, "")
+        value = self._value(name, "")
         parts: Iterable[Any] = value if isinstance(value, list) else str(value).split(",")
         return tuple(text for part in parts if (text := str(part).strip()))
 
@@ -85,6 +100,8 @@ class Settings:
             if len(key) != KEY_BYTES:
                 raise ImproperlyConfigured(f"Key {number} of {name} must have {KEY_BYTES} bytes.")
             keys.append(key)
+        if self.has(name) and not keys:
+            raise ImproperlyConfigured(f"{name} holds no key.")
         return tuple(keys)
 
 

@@ -10,14 +10,13 @@ from config.api import ErrorSerializer
 
 
 class ModelyardSchema(AutoSchema):
-    """Documents the error answers that every route may give."""
+    """Documents the error answers that every route may give; `default` covers the rest."""
 
-    ERRORS = ("400", "401", "403", "404", "409")
+    ERRORS = ("400", "401", "403", "404", "default")
 
-    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:  # type: ignore[override]
+    def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        describe: Any = self._get_response_for_code
         for code in self.ERRORS:
-            bodies.setdefault(
-                code, self._get_response_for_code(ErrorSerializer, code, direction=direction)
-            )
+            bodies.setdefault(code, describe(ErrorSerializer, code, direction=direction))
         return bodies

@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -26,12 +27,12 @@ MODELS_DIR = _read.path("MODELYARD_MODELS_DIR", DATA_DIR / "models")
 EMBEDDED_DATABASE = not _read.has("DATABASE_URL")
 if EMBEDDED_DATABASE:
     DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _database: dict[str, object] = {
+    _database: dict[str, Any] = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(DATA_DIR / "modelyard.sqlite3"),
     }
 else:
-    _database = dict(environ.Env.db_url_config(_read.text("DATABASE_URL", "")))
+    _database = {**environ.Env.db_url_config(_read.text("DATABASE_URL", ""))}
 if str(_database["ENGINE"]).endswith("sqlite3"):
     _database["OPTIONS"] = {
         "timeout": 20,
@@ -41,8 +42,8 @@ if str(_database["ENGINE"]).endswith("sqlite3"):
 else:
     # A pool, because uvicorn's threads would each keep a connection of their own.
     _database["CONN_HEALTH_CHECKS"] = True
-    _options = dict(_database.get("OPTIONS") or {})  # what the URL's query says, like sslmode
-    _database["OPTIONS"] = {**_options, "pool": {"min_size": 1, "max_size": 8, "timeout": 20}}
+    # What the URL's query says, like sslmode, stays.
+    _database.setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": 8, "timeout": 20}
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -95,7 +96,14 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+#: What QUIT leaves to running tasks before their messages go back to the broker.
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 0.5
+#: Touched at every turn of beat's loop, for `manage.py up` and health checks.
+BEAT_TICK_FILE = DATA_DIR / "beat.tick"
 CELERY_TASK_DEFAULT_QUEUE = "general"
+CELERY_TIMEZONE = _read.text("TIME_ZONE", "UTC")
+# The registry of jobs fills the schedule; the rows let an admin switch a job off in the console.
+CELERY_BEAT_SCHEDULER = "config.beat:Scheduler"
 #: Long transfers have a queue of their own, so that quick tasks never wait behind them.
 CELERY_TASK_ROUTES = {
     "downloads.tasks.fetch": {"queue": "transfer"},
@@ -108,12 +116,22 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": REDIS_KEY_PREFIX + "cache",
+        "OPTIONS": {
+            "serializer": "config.cache.JsonSerializer",
+            "socket_timeout": 2,
+            "socket_connect_timeout": 2,
+        },
     }
 }
 
 # --- Sources and the outside world ---------------------------------------------------------------
 CIVITAI_ENDPOINT = _read.text("CIVITAI_ENDPOINT", "https://civitai.com").rstrip("/")
 HF_ENDPOINT = _read.text("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+#: What `manage.py pull` sends when its user has saved no token.
+PULL_TOKENS = {
+    "civitai": _read.text("CIVITAI_TOKEN", ""),
+    "huggingface": _read.text("HF_TOKEN", ""),
+}
 #: Exact host:port pairs of private addresses that may be fetched from.
 OUTBOUND_ALLOW = _read.items("OUTBOUND_ALLOW")
 RESOLVE_TIMEOUT_SECONDS = 20
@@ -144,7 +162,9 @@ AUDIT_LOG_RETENTION_DAYS = _read.integer("AUDIT_LOG_RETENTION_DAYS", 90, minimum
 
 # --- Django --------------------------------------------------------------------------------------
 DEBUG = False
-ALLOWED_HOSTS = list(_read.items("ALLOWED_HOSTS")) or ["localhost", "127.0.0.1", "[::1]"]
+#: This machine's own names always count: health checks and `manage.py up` use them.
+ALLOWED_HOSTS = [*_read.items("ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]"]
+CSRF_FAILURE_VIEW = "config.views.csrf_failure"
 CSRF_TRUSTED_ORIGINS = list(_read.items("CSRF_TRUSTED_ORIGINS"))
 #: Behind a proxy that ends TLS: cookies only over https, and the proxy's word about the scheme.
 HTTPS = _read.flag("HTTPS", default=False)
@@ -219,6 +239,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 LANGUAGE_CODE = "en"
+USE_I18N = False
 TIME_ZONE = _read.text("TIME_ZONE", "UTC")
 USE_TZ = True
 
@@ -235,7 +256,7 @@ STORAGES = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "tokens.authentication.ApiKeyAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
+        "tokens.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["config.parsers.StrictJSONParser"],
@@ -244,6 +265,8 @@ REST_FRAMEWORK = {
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "config.schema.ModelyardSchema",
     "EXCEPTION_HANDLER": "config.api.exception_handler",
+    "DEFAULT_METADATA_CLASS": None,
+    "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 SPECTACULAR_SETTINGS = {
