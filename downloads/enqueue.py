@@ -15,27 +15,26 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from downloads import options, permits, tasks, transitions
+from downloads.credentials import credential_of, seal_link
+from downloads.duplicates import settled_values
 from downloads.errors import InvalidOption
 from downloads.limits import check_limits
 from downloads.models import Download, OnDuplicate, position_now
 from downloads.states import DownloadStatus
 from ops import audit
 from registry import services as registry_services
-from registry.models import Asset, AssetStatus
+from registry.models import AssetStatus
 from registry.services import DuplicateReport, Placement
 from sources.families import family_of
 from sources.parse import parse_reference
 from sources.refs import Reference
 from sources.resolution import FileRole, ModelType, Resolution, SourceFile
 from tokens import clients
-from tokens import services as token_services
 from tokens.models import Service
 from transfer.errors import TooLarge
-from transfer.http import Credential
 
 logger = logging.getLogger(__name__)
 
@@ -209,9 +208,7 @@ def _resolve(user: Any, url: str, wanted: tuple[str, ...], wish: Wish) -> Resolv
     )
     files = _choose(resolution, wanted)
     base_model = resolution.base_model if wish.base_model is None else wish.base_model
-    family = (
-        resolution.base_model_family if wish.base_model is None else family_of(wish.base_model)
-    )
+    family = resolution.base_model_family if wish.base_model is None else family_of(wish.base_model)
     folder = resolution.folder if len(files) > 1 else ""
     chosen = []
     for file in files:
@@ -244,13 +241,6 @@ def _resolve(user: Any, url: str, wanted: tuple[str, ...], wish: Wish) -> Resolv
     )
 
 
-def credential_of(user: Any, source_type: str) -> Credential | None:
-    """The user's token of that source; None for sources that know no tokens."""
-    if source_type not in Service.values:
-        return None
-    return token_services.credential_for(user=user, service_name=source_type)
-
-
 def _choose(resolution: Resolution, wanted: tuple[str, ...]) -> list[SourceFile]:
     """The wanted files, weights first in the order given. Raises InvalidOption, TooLarge."""
     files = []
@@ -272,9 +262,7 @@ def _choose(resolution: Resolution, wanted: tuple[str, ...]) -> list[SourceFile]
     return sorted(files, key=lambda file: file.role != FileRole.WEIGHTS)
 
 
-def _type_of(
-    file: SourceFile, main: SourceFile, resolution: Resolution, wish: Wish
-) -> ModelType:
+def _type_of(file: SourceFile, main: SourceFile, resolution: Resolution, wish: Wish) -> ModelType:
     """Companions are filed as their main file is; a type that a person says is the main file's."""
     if wish.model_type is not None and (
         file is main
@@ -393,17 +381,10 @@ def _insert_file(
         warnings=list(resolved.resolution.warnings) if is_main else [],
     )
     if resolved.reference.has_secret:
-        row.source_secret = token_services.seal_text(
-            str(resolved.reference), context=secret_context(row)
-        )
+        row.source_secret = seal_link(row, str(resolved.reference))
     _settle_at_once(row, resolved, item)
     row.save()
     return row
-
-
-def secret_context(download: Download) -> str:
-    """What a sealed link is bound to: it opens for its own row only."""
-    return f"download:{download.public_id}"
 
 
 def _settle_at_once(row: Download, resolved: Resolved, item: FilePlacement) -> None:
@@ -420,28 +401,6 @@ def _settle_at_once(row: Download, resolved: Resolved, item: FilePlacement) -> N
         row.status, row.retry_at = S.PARKED, until
         row.error_code = "early_access"
         row.error_message = f"In early access until {until:%Y-%m-%d %H:%M} UTC; it starts then."
-
-
-def settled_values(row: Download, asset: Asset) -> dict[str, Any]:
-    """The status and columns of a row whose file is `asset`; {} when it is fetched all the same."""
-    if row.on_duplicate == OnDuplicate.LINK:
-        return {
-            "status": S.COMPLETED,
-            "asset": asset,
-            "actual_hash": asset.checksum_sha256,
-            "verification": asset.verification,
-            "completed_at": Now(),
-            "error_code": "",
-            "error_message": None,
-        }
-    if row.on_duplicate == OnDuplicate.SKIP:
-        return {
-            "status": S.CANCELLED,
-            "asset": asset,
-            "error_code": "duplicate",
-            "error_message": f"{asset.name} is here already, so nothing was downloaded.",
-        }
-    return {}
 
 
 def _sum_or_none(sizes: list[int | None]) -> int | None:

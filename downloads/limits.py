@@ -1,6 +1,6 @@
 """How much a person may ask for. Top-level rows count; capacity counts bundles, never single files.
 
-Who may run jobs (operators, admins) is not limited.
+Who may run jobs (admins) is not limited.
 """
 
 from __future__ import annotations

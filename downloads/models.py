@@ -115,10 +115,12 @@ class Download(models.Model):
     actual_git_sha1 = models.CharField(max_length=40, default="", blank=True)
     hash_verified = models.BooleanField(default=False)
     hash_mismatch = models.BooleanField(default=False)
+    #: What the server called the bytes; the validity gate wants to know.
+    content_type = models.CharField(max_length=200, default="", blank=True)
     verification = models.CharField(
         max_length=16, choices=Verification.choices, default="", blank=True
     )
-    #: What the validity gate and the scanner said; see `downloads.verify.Verdict`.
+    #: What the validity gate and the scanner said; see `registry.inspect.verdict`.
     verdict = models.JSONField(default=dict, blank=True)
 
     asset = models.ForeignKey(

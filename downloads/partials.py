@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+import time
+from datetime import timedelta
 from pathlib import Path
+
+from django.db.models.functions import Now
 
 from downloads.errors import PartialLost
 from downloads.models import Download, PartialFile
+from downloads.states import DownloadStatus
 from registry.errors import RootUnavailable
+from registry.models import Root
 from registry.roots import partials_dir
 
 logger = logging.getLogger(__name__)
@@ -44,3 +50,37 @@ def unlink(partial: PartialFile) -> bool:
         logger.warning("The partial of download %s cannot be deleted now", partial.download_id)
         return False
     return True
+
+
+def delete_orphans(older_than: timedelta) -> int:
+    """Delete files in the partials directories that no ledger names; returns how many.
+
+    Younger ones stay: a file is made before its ledger is.
+    """
+    deleted = 0
+    before = time.time() - older_than.total_seconds()
+    for root in Root.objects.filter(writable=True):
+        try:
+            directory = partials_dir(root)
+        except RootUnavailable:
+            continue
+        known = set(PartialFile.objects.filter(root=root).values_list("file_name", flat=True))
+        for path in directory.iterdir():
+            if path.name in known or path.is_dir() or path.lstat().st_mtime > before:
+                continue
+            path.unlink(missing_ok=True)
+            deleted += 1
+    return deleted
+
+
+def expire_failed(after: timedelta) -> int:
+    """Delete the bytes of downloads that failed so long ago; a retry starts them from nothing."""
+    failed = Download.objects.filter(
+        status=DownloadStatus.FAILED, partial__isnull=False, updated_at__lt=Now() - after
+    ).unowned()
+    count = 0
+    for download in failed:
+        discard(download)
+        Download.objects.filter(pk=download.pk).update(downloaded_bytes=0)
+        count += 1
+    return count

@@ -14,21 +14,30 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import transaction
 from django.db.models import F, Q
 
-from downloads import partials, tasks, transitions
+from downloads import claims, partials, tasks, transitions
 from downloads.enqueue import Resolved, enqueue, resolve_reference
 from downloads.errors import IllegalTransition, InvalidOption
 from downloads.limits import LimitUse, limits_of
 from downloads.models import Download, Priority
-from downloads.options import checked_base_model, checked_folder, checked_name, checked_type
+from downloads.options import (
+    checked_base_model,
+    checked_folder,
+    checked_hash,
+    checked_name,
+    checked_priority,
+    checked_type,
+)
 from downloads.states import DownloadStatus
 from ops import audit
 from registry import services as registry_services
+from registry.services import DuplicateReport
 from sources.families import family_of
 
 __all__ = [
     "LimitUse",
     "Resolved",
     "cancel",
+    "check_duplicate",
     "enqueue",
     "finalize",
     "limits_of",
@@ -39,7 +48,6 @@ __all__ = [
     "resume",
     "retry",
     "reverify",
-    "set_priority",
 ]
 
 User = AbstractBaseUser | AnonymousUser
@@ -132,7 +140,7 @@ def finalize(
             **values,
             reviewed=True,
             target_path=placement.virtual_path,
-            pickup_deadline=transitions.from_now_pickup(),
+            pickup_deadline=claims.pickup(),
         )
         audit.record("download.finalize", actor=user, target=download)
         tasks.send_on_commit(download.pk, S.REGISTERING)
@@ -152,44 +160,31 @@ def reverify(*, download: Download, user: User) -> Download:
     return download
 
 
-def reorder(*, download: Download, user: User, place: int) -> Download:
-    """Move a waiting download to the 1-based `place` among its user's waiting rows of its priority.
+def reorder(
+    *, download: Download, user: User, position: int | None = None, priority: int | None = None
+) -> Download:
+    """Change a waiting download's priority, its place among its user's own, or both.
 
-    Only positions of the same user change hands, so nobody overtakes anybody else's rows.
+    `position` 0 is the front of the user's waiting downloads of that priority. Only places of the
+    same user change hands, so nobody overtakes anybody else's rows.
     """
-    if place < 1:
-        raise InvalidOption("position", "The first place is 1.")
     with transaction.atomic():
         download.refresh_from_db()
-        if download.status != S.QUEUED:
-            raise IllegalTransition(
-                f"Only a waiting download has a place; this one is {download.status}.",
-                status=str(download.status),
-            )
-        mine = list(
-            Download.objects.waiting()
-            .filter(initiated_by=download.initiated_by_id, priority=download.priority)
-            .in_queue_order()
-            .values_list("pk", "position")
-        )
-        places = [position for _pk, position in mine]
-        order = [pk for pk, _position in mine if pk != download.pk]
-        order.insert(place - 1, download.pk)
-        for pk, position in zip(order, places, strict=True):
-            Download.objects.filter(pk=pk).exclude(position=position).update(position=position)
+        if priority is not None:
+            _set_priority(download, checked_priority(priority))
+        if position is not None:
+            _set_position(download, position)
     download.refresh_from_db()
     return download
 
 
-def set_priority(*, download: Download, user: User, priority: int) -> Download:
-    """2 (user) or 3 (expansion), for the row and its children; 1 belongs to repairs."""
-    if priority not in {Priority.USER, Priority.EXPANSION}:
-        raise InvalidOption("priority", "2 (now) and 3 (when there is room) are possible.")
-    if download.is_final:
-        raise _illegal(download, S.QUEUED)
-    Download.objects.filter(Q(pk=download.pk) | Q(parent=download.pk)).update(priority=priority)
-    download.refresh_from_db()
-    return download
+def check_duplicate(
+    *, user: User, url: str | None = None, sha256: str | None = None
+) -> DuplicateReport:
+    """Is it here already? By digest without asking anybody, by link after asking its source."""
+    if url is not None:
+        return resolve_reference(user=user, url=url).duplicate
+    return registry_services.find_duplicate(sha256=checked_hash(sha256 or ""))
 
 
 def queue_position(download: Download) -> int | None:
@@ -203,6 +198,38 @@ def queue_position(download: Download) -> int | None:
         ahead |= Q(**same, **{f"{name}__lt": getattr(download, name)})
         same[name] = getattr(download, name)
     return Download.objects.waiting().filter(ahead).count() + 1
+
+
+def _set_priority(download: Download, priority: Priority) -> None:
+    if download.is_final:
+        raise _illegal(download, S.QUEUED)
+    Download.objects.filter(Q(pk=download.pk) | Q(parent=download.pk)).update(priority=priority)
+    download.priority = priority
+
+
+def _set_position(download: Download, position: int) -> None:
+    if position < 0:
+        raise InvalidOption("position", "0 is the first place.")
+    if download.status != S.QUEUED or download.parent_id is not None:
+        raise IllegalTransition(
+            "Only a download that waits, and is not part of a bundle, has a place of its own; "
+            f"this one is {download.status}.",
+            status=str(download.status),
+        )
+    mine = list(
+        Download.objects.top_level()
+        .filter(status=S.QUEUED, initiated_by=download.initiated_by_id, priority=download.priority)
+        .in_queue_order()
+    )
+    places = [row.position for row in mine]
+    order = [row for row in mine if row.pk != download.pk]
+    order.insert(position, download)
+    for row, place in zip(order, places, strict=True):
+        if row.position != place:
+            # The children of a bundle move with it.
+            Download.objects.filter(Q(pk=row.pk) | Q(parent=row.pk)).update(
+                position=F("position") + (place - row.position)
+            )
 
 
 def _command(download: Download, on_file: Callable[[Download], None]) -> Download:

@@ -15,6 +15,7 @@ from django.db import transaction
 
 from config.errors import ModelyardError, boundary
 from downloads import dispatcher, pipeline, reconciler
+from downloads.stages import Outcome
 from downloads.states import DownloadStatus
 
 logger = logging.getLogger(__name__)
@@ -22,17 +23,20 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name="downloads.tasks.fetch")
 def fetch(download_id: int) -> None:
-    _run(pipeline.fetch_stage, download_id)
+    _go_on(pipeline.fetch_stage(download_id))
 
 
 @shared_task(name="downloads.tasks.verify")
 def verify(download_id: int) -> None:
-    _run(pipeline.verify_stage, download_id)
+    _go_on(pipeline.verify_stage(download_id))
 
 
 @shared_task(name="downloads.tasks.register")
 def register(download_id: int) -> None:
-    _run(pipeline.register_stage, download_id)
+    outcome = pipeline.register_stage(download_id)
+    if outcome is Outcome.NEXT:
+        send_dispatch()  # Its slot is free, and others may have waited for this very file.
+    _go_on(outcome)
 
 
 @shared_task(name="downloads.tasks.distribute")
@@ -84,11 +88,15 @@ def send_on_commit(download_id: int, status: DownloadStatus) -> None:
     transaction.on_commit(lambda: send_stages([(download_id, status)]), robust=True)
 
 
-def _run(stage: Callable[[int], bool], download_id: int) -> None:
-    leads_on = stage(download_id)
-    if not leads_on:
-        # The row left the running states, or it was not ours: there may be a free slot.
-        send_dispatch()
+def send_reconcile() -> None:
+    _send(reconcile.apply_async)
+
+
+def _go_on(outcome: Outcome) -> None:
+    """Let the chain go on, or end it."""
+    if outcome is Outcome.LEFT:
+        send_dispatch()  # The row gave its slot back, or waits in the queue again.
+    if outcome is not Outcome.NEXT:
         raise Ignore
 
 

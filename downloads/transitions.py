@@ -76,9 +76,7 @@ def lost_claim(download_id: int) -> LostClaim:
 
 
 def free_slot(download_id: int) -> None:
-    Slot.objects.filter(download=download_id).update(
-        download=None, source_key=None, taken_at=None
-    )
+    Slot.objects.filter(download=download_id).update(download=None, source_key=None, taken_at=None)
 
 
 def bundle_status(children: Collection[str]) -> DownloadStatus:

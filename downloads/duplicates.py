@@ -1,0 +1,86 @@
+"""A file that is here already: rows that would fetch it are linked or skipped instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models.functions import Now
+
+from downloads import transitions
+from downloads.errors import IllegalTransition
+from downloads.models import Download, OnDuplicate
+from downloads.states import DownloadStatus
+from registry.models import Asset, AssetStatus
+from registry.services import find_duplicate
+
+S = DownloadStatus
+
+
+def asset_for(download: Download) -> Asset | None:
+    """The asset that this waiting row would only fetch again; None when it must be fetched.
+
+    Either the source's own ids or the published digest say so, or another row fetched the very same
+    file while this one waited.
+    """
+    if download.on_duplicate not in {OnDuplicate.LINK, OnDuplicate.SKIP}:
+        return None
+    report = find_duplicate(
+        sha256=download.expected_hash or "",
+        source_type=download.source_type,
+        source_version_id=download.source_version_id or "",
+        source_file_id=download.source_file_id,
+    )
+    asset = report.existing_asset if report.is_duplicate else None
+    if asset is None:
+        twin = (
+            Download.objects.filter(
+                source_key=download.source_key,
+                status=S.COMPLETED,
+                asset__isnull=False,
+                completed_at__gte=download.created_at,
+            )
+            .exclude(pk=download.pk)
+            .select_related("asset")
+            .first()
+        )
+        asset = twin.asset if twin is not None else None
+    return asset if asset is not None and asset.status == AssetStatus.ACTIVE else None
+
+
+def settle(download: Download, asset: Asset) -> bool:
+    """Link or skip a waiting row; False when it is fetched all the same, or does not wait."""
+    values = settled_values(download, asset)
+    if not values:
+        return False
+    try:
+        transitions.move(download, values.pop("status"), **values)
+    except IllegalTransition:
+        return False
+    return True
+
+
+def settled_values(download: Download, asset: Asset) -> dict[str, Any]:
+    """The status and columns of a row whose file is `asset`; {} when it is fetched all the same."""
+    if download.on_duplicate == OnDuplicate.LINK:
+        return {"status": S.COMPLETED, **linked_values(asset)}
+    if download.on_duplicate == OnDuplicate.SKIP:
+        return {
+            "status": S.CANCELLED,
+            "asset": asset,
+            "error_code": "duplicate",
+            "error_message": f"{asset.name} is here already, so nothing was downloaded.",
+        }
+    return {}
+
+
+def linked_values(asset: Asset) -> dict[str, Any]:
+    """Columns of a completed row that uses the file of an asset."""
+    return {
+        "asset": asset,
+        "actual_hash": asset.checksum_sha256,
+        "verification": asset.verification,
+        "completed_at": Now(),
+        "retry_at": None,
+        "error_code": "",
+        "error_message": None,
+    }
