@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Lower
 
+from registry.placement import virtual_path
 from sources.resolution import ModelType
 
 MODEL_TYPE_CHOICES = [(kind.value, kind.value.replace("_", " ")) for kind in ModelType]
@@ -50,6 +53,44 @@ class Verification(models.TextChoices):
     ACCEPTED = "accepted", "accepted"
 
 
+class Safety(models.TextChoices):
+    """What the scan of the bytes said; pickles are scanned, never loaded."""
+
+    SAFE = "safe", "safe format"
+    HARMLESS_PICKLE = "harmless_pickle", "pickle, harmless"
+    SUSPICIOUS = "suspicious", "suspicious"
+    DANGEROUS = "dangerous", "dangerous"
+
+
+class AssetQuerySet(models.QuerySet["Asset"]):
+    def active(self) -> AssetQuerySet:
+        return self.filter(status=AssetStatus.ACTIVE)
+
+    def at(self, root: Root, path_key: str) -> AssetQuerySet:
+        """Whoever holds that place, whatever its status."""
+        return self.filter(root=root, path_key=path_key)
+
+    def with_digest(self, digest: str) -> AssetQuerySet:
+        """Assets whose digest of any algorithm is `digest`: the length says which it can be."""
+        digest = digest.strip().lower()
+        columns = DIGEST_COLUMNS.get(len(digest), ())
+        wanted = models.Q(pk__in=())
+        for column in columns:
+            wanted |= models.Q(**{column: digest})
+        return self.filter(wanted)
+
+
+#: Number of hex digits → columns that may hold such a digest. Ten digits are CivitAI's AutoV2, the
+#: beginning of the SHA-256.
+DIGEST_COLUMNS: dict[int, tuple[str, ...]] = {
+    8: ("crc32",),
+    10: ("checksum_sha256__startswith",),
+    12: ("autov3",),
+    40: ("git_sha1",),
+    64: ("checksum_sha256", "blake3", "autov3"),
+}
+
+
 class Asset(models.Model):
     """One registered model file. `relative_path` is POSIX, below the root.
 
@@ -72,6 +113,7 @@ class Asset(models.Model):
     verification = models.CharField(
         max_length=16, choices=Verification.choices, default=Verification.UNVERIFIED
     )
+    safety = models.CharField(max_length=16, choices=Safety.choices, default=Safety.SAFE)
     warnings = models.JSONField(default=list, blank=True)
 
     checksum_sha256 = models.CharField(max_length=64, db_index=True)
@@ -105,13 +147,21 @@ class Asset(models.Model):
     source_file_id = models.CharField(max_length=1024, default="", blank=True)
     #: `source_metadata` (the resolution) and `inspection` (what the file's own header says).
     metadata = models.JSONField(default=dict, blank=True)
+    #: Columns that a person has changed: a refresh from the source leaves them alone.
+    edited_fields = models.JSONField(default=list, blank=True)
 
     added_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     verified_at = models.DateTimeField(null=True, blank=True)
+    #: Wishes that a task answers; one that is still set after a while is sent again.
+    verify_requested_at = models.DateTimeField(null=True, blank=True)
+    refresh_requested_at = models.DateTimeField(null=True, blank=True)
+    refresh_error = models.TextField(default="", blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    objects = AssetQuerySet.as_manager()
 
     class Meta:
         indexes = (
@@ -128,12 +178,25 @@ class Asset(models.Model):
                 condition=models.Q(asset_type__in=[*ModelType]), name="asset_type_known"
             ),
             models.CheckConstraint(
+                condition=models.Q(verification__in=[*Verification]),
+                name="asset_verification_known",
+            ),
+            models.CheckConstraint(
                 condition=models.Q(file_size_bytes__gte=0), name="asset_size_not_negative"
             ),
         )
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def file_name(self) -> str:
+        return PurePosixPath(self.relative_path).name
+
+    @property
+    def virtual_path(self) -> str:
+        """Where the file is for people: below `/models/`, never the machine's path."""
+        return virtual_path(self.relative_path)
 
 
 class Companion(models.Model):
@@ -160,6 +223,10 @@ class Companion(models.Model):
 
     def __str__(self) -> str:
         return self.relative_path
+
+    @property
+    def virtual_path(self) -> str:
+        return virtual_path(self.relative_path)
 
 
 class PreviewStatus(models.TextChoices):
