@@ -27,7 +27,10 @@ os.environ["REDIS_KEY_PREFIX"] = f"modelyard-{RUN}-{os.environ.get('PYTEST_XDIST
 servers.provide(os.environ)
 
 from config.settings import *  # noqa: E402, F403
-from config.settings import DATABASES, STORAGES  # noqa: E402
+from config.settings import DATABASES, STATIC_ROOT, STORAGES  # noqa: E402
+
+# `collectstatic` makes it in a deployment; whitenoise warns when it is not there.
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 
 # A database per run, so that two suites on one server do not meet.
 DATABASES["default"]["TEST"] = {"NAME": f"modelyard_{RUN}"}
