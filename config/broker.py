@@ -81,19 +81,23 @@ def complaints(url: str) -> list[str]:
     return found
 
 
-def wait_until_ready(url: str, *, is_alive: Callable[[], bool], timeout_s: float = 10) -> None:
-    """Return as soon as the server answers. Raises BrokerUnavailable when it ends or stays mute."""
+def wait_until_ready(
+    url: str, *, has_ended: Callable[[float], bool], timeout_s: float = 10
+) -> None:
+    """Return as soon as the server answers. Raises BrokerUnavailable when it ends or stays mute.
+
+    `has_ended` waits up to so many seconds for the end of the server's process.
+    """
     deadline = time.monotonic() + timeout_s
     with redis.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1) as client:
         while True:
             with contextlib.suppress(redis.exceptions.RedisError):
                 client.ping()
                 return
-            if not is_alive():
+            if has_ended(POLL_SECONDS):
                 raise BrokerUnavailable("The broker ended while it started.")
             if time.monotonic() > deadline:
                 raise BrokerUnavailable(f"The broker did not answer within {timeout_s:.0f} s.")
-            time.sleep(POLL_SECONDS)
 
 
 def server_command(*, program: str, socket: Path, folder: Path) -> list[str]:
@@ -142,6 +146,6 @@ def shut_down(url: str) -> None:
     """Ask the server to save and end; silent when it is gone already."""
     with (
         contextlib.suppress(redis.exceptions.RedisError),
-        redis.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=5) as client,
+        redis.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1.5) as client,
     ):
         client.shutdown(save=True)

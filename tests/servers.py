@@ -19,7 +19,9 @@ import subprocess
 import tempfile
 from collections.abc import MutableMapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -80,16 +82,16 @@ def _without_password(url: str) -> str:
 def _postgres_version(url: str) -> str | None:
     """None when no server answers. A database that is missing does not matter: tests make theirs."""
     try:
-        with psycopg.connect(_maintenance(url), connect_timeout=CONNECT_SECONDS) as connection:
+        with psycopg.connect(maintenance(url), connect_timeout=CONNECT_SECONDS) as connection:
             return str(connection.info.parameter_status("server_version")).split()[0]
     except psycopg.OperationalError:
         return None
 
 
-def _maintenance(url: str) -> str:
-    """The same server's own database, which always exists."""
+def maintenance(url: str, *, database: str = "postgres") -> str:
+    """Another database of the same server; `postgres` always exists."""
     head, _, query = url.partition("?")
-    return head.rsplit("/", 1)[0] + "/postgres" + (f"?{query}" if query else "")
+    return head.rsplit("/", 1)[0] + f"/{database}" + (f"?{query}" if query else "")
 
 
 def _start_postgres() -> str:
@@ -129,6 +131,15 @@ def _redis_version(url: str) -> str | None:
         return None
 
 
+def ended(process: subprocess.Popen[Any], within_s: float = 0) -> bool:
+    """Whether the process ends within that time."""
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 def _start_redis() -> str:
     """On a port, because tests start processes and proxies that speak TCP."""
     folder = tempfile.mkdtemp(prefix="modelyard-redis-")
@@ -150,7 +161,7 @@ def _start_redis() -> str:
     _started.callback(process.wait)
     _started.callback(process.terminate)
     url = f"redis://127.0.0.1:{port}/0"
-    broker.wait_until_ready(url, is_alive=lambda: process.poll() is None)
+    broker.wait_until_ready(url, has_ended=partial(ended, process))
     return url
 
 
@@ -173,7 +184,7 @@ def clean_up(run: str) -> None:
 
 
 def _drop_databases(url: str, prefix: str) -> None:
-    with psycopg.connect(_maintenance(url), autocommit=True) as connection:
+    with psycopg.connect(maintenance(url), autocommit=True) as connection:
         rows = connection.execute(
             "SELECT datname FROM pg_database WHERE datname = %s OR starts_with(datname, %s)",
             (prefix, f"{prefix}_"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import redis
@@ -23,7 +24,7 @@ def running(program, folder):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     url = f"unix://{socket}?db=0"
     try:
-        broker.wait_until_ready(url, is_alive=lambda: process.poll() is None)
+        broker.wait_until_ready(url, has_ended=partial(servers.ended, process))
         yield url, process
     finally:
         process.kill()
@@ -69,7 +70,7 @@ def test_nobody_there_is_said_without_the_password():
 
 def test_a_server_that_ends_while_starting_is_noticed_at_once(tmp_path):
     with pytest.raises(broker.BrokerUnavailable, match="ended"):
-        broker.wait_until_ready(f"unix://{tmp_path}/no.sock", is_alive=lambda: False)
+        broker.wait_until_ready(f"unix://{tmp_path}/no.sock", has_ended=lambda _seconds: True)
 
 
 def test_an_old_server_on_the_path_is_passed_over(tmp_path, monkeypatch):
