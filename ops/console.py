@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
-from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry, LogEntryManager
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntryManager
 from django.contrib.auth import get_user_model
 
 from ops import audit
@@ -13,25 +15,18 @@ from ops import audit
 ACTIONS = {ADDITION: "admin.added", CHANGE: "admin.changed", DELETION: "admin.deleted"}
 
 
-class AuditedLogEntryManager(LogEntryManager):
-    """The one place through which every admin logs, also for many rows at once.
-
-    A signal would miss those: Django writes them with `bulk_create`.
-    """
-
-    def log_actions(
-        self,
+def _audited(log_actions: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(log_actions)
+    def log_and_record(
+        self: LogEntryManager,
         user_id: Any,
         queryset: Any,
         action_flag: int,
         change_message: Any = "",
-        *,
-        single_object: Any = False,
+        **options: Any,
     ) -> Any:
         rows = list(queryset)
-        entries = super().log_actions(
-            user_id, rows, action_flag, change_message, single_object=single_object
-        )
+        entries = log_actions(self, user_id, rows, action_flag, change_message, **options)
         actor = get_user_model()._default_manager.filter(pk=user_id).first()
         for row in rows:
             audit.record(
@@ -42,6 +37,8 @@ class AuditedLogEntryManager(LogEntryManager):
                 changes=_names_of_changes(change_message),
             )
         return entries
+
+    return log_and_record
 
 
 def _names_of_changes(change_message: Any) -> list[str]:
@@ -63,5 +60,11 @@ def _names_of_changes(change_message: Any) -> list[str]:
 
 
 def audit_everything() -> None:
-    """Replace the manager of Django's own admin log. Called once, when the apps are ready."""
-    LogEntry.add_to_class("objects", AuditedLogEntryManager())
+    """Wrap the one method through which every admin logs, also many rows at once.
+
+    A signal would miss those, since Django writes them with `bulk_create`, and a manager of our own
+    does not replace the one that the model has. Called once, when the apps are ready.
+    """
+    wrapped: Any = _audited(LogEntryManager.log_actions)
+    if not hasattr(LogEntryManager.log_actions, "__wrapped__"):
+        LogEntryManager.log_actions = wrapped  # type: ignore[method-assign]

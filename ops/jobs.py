@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from celery.schedules import crontab, schedule
+from celery.schedules import ParseException, crontab, schedule
 
 RUN_TASK = "ops.tasks.run_job"
 
@@ -75,7 +75,7 @@ def job(
 ) -> Callable[[Run], Run]:
     """Register a function without arguments; it stays callable as it is.
 
-    Raises RuntimeError for an id that another function has, or for two schedules at once.
+    Raises RuntimeError for an id that another function has, and for a wrong schedule.
     """
     if every_s is not None and cron:
         raise RuntimeError(f"Job {job_id} has two schedules.")
@@ -86,7 +86,7 @@ def job(
         known = registry.get(job_id)
         if known is not None and _place(known.run) != _place(run):
             raise RuntimeError(f"Two jobs have the id {job_id}.")
-        registry[job_id] = Job(
+        made = Job(
             id=job_id,
             name=name,
             description=description,
@@ -97,10 +97,18 @@ def job(
             hooks=hooks,
             shutdown=shutdown,
         )
-        registry[job_id].schedule()  # A cron line that is wrong stops the start.
+        _check_schedule(made)
+        registry[job_id] = made
         return run
 
     return register
+
+
+def _check_schedule(made: Job) -> None:
+    try:
+        made.schedule()
+    except (ValueError, ParseException) as exc:
+        raise RuntimeError(f"Job {made.id} has a wrong cron line: {made.cron!r}.") from exc
 
 
 def _place(run: Callable[[], Any]) -> tuple[str, str]:
