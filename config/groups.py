@@ -39,7 +39,7 @@ GROUPS: dict[str, tuple[str, ...] | None] = {
 }
 
 
-def make_groups(sender: Any, apps: Apps, using: str, **_kwargs: Any) -> None:
+def make_groups(sender: Any, using: str, apps: Apps = installed, **_kwargs: Any) -> None:
     """Receiver of `post_migrate` of the topmost package: create what is missing."""
     try:
         group_model: Any = apps.get_model("auth", "Group")

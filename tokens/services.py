@@ -7,6 +7,7 @@ import logging
 import re
 import secrets
 import string
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -36,7 +37,9 @@ MAX_TOKEN_LENGTH = 512
 #: Visible ASCII: whatever else is in a header is no token.
 TOKEN_TEXT = re.compile(r"[\x21-\x7e]+")
 QUOTES = ("'", '"', "`")
-BEARER = re.compile(r"(?i)(authorization\s*:\s*)?bearer\s+")
+BEARER = re.compile(r"(?i)(authorization\s*:\s*)?bearer(\s+|$)")
+#: What a copy from a web page may bring along without showing it.
+INVISIBLE = "\ufeff\u200b\u2060"
 #: `last_used_at` is written at most this often.
 USED_EVERY = timedelta(minutes=1)
 
@@ -63,7 +66,7 @@ def clean_token(text: str) -> str:
     Raises TokenNotUsable, without repeating the text, when it is empty, longer than 512 characters
     or holds anything but visible ASCII.
     """
-    text = _unquoted(text.strip())
+    text = _unquoted(text.strip().strip(INVISIBLE).strip())
     text = _unquoted(BEARER.sub("", text, count=1).strip() if BEARER.match(text) else text)
     if not text:
         raise TokenNotUsable("The token is empty. Paste it as the service shows it.", field="token")
@@ -219,6 +222,24 @@ def credential_for(*, user: AbstractBaseUser | None, service_name: str) -> Crede
     """
     if user is None or not user.is_active:
         return None
+    return _own(user, service_name) or _lent(service_name)
+
+
+def lend_tokens(tokens: Mapping[str, str]) -> None:
+    """Tokens by service for this process only, for users without one: those of a terminal."""
+    _LENT.clear()
+    _LENT.update({service: text for service, text in tokens.items() if text})
+
+
+_LENT: dict[str, str] = {}
+
+
+def _lent(service_name: str) -> Credential | None:
+    text = _LENT.get(service_name)
+    return clients.endpoints().credential(service_name, text) if text else None
+
+
+def _own(user: AbstractBaseUser, service_name: str) -> Credential | None:
     row = (
         ApiToken.objects.filter(user_id=user.pk, service_name=service_name)
         .filter(Q(is_valid=True) | Q(validity=Validity.UNREADABLE))
