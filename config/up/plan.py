@@ -63,13 +63,9 @@ def worker(*, queue: str, port: int, processes: int) -> Program:
     )
 
 
-def beat(*, schedule: Path) -> Program:
+def beat() -> Program:
     return Program(
-        "beat",
-        (
-            *(sys.executable, "-m", "celery", "-A", "config", "beat"),
-            *("--max-interval", "5", "-s", str(schedule)),
-        ),
+        "beat", (sys.executable, "-m", "celery", "-A", "config", "beat", "--max-interval", "5")
     )
 
 

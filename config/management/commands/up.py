@@ -113,7 +113,7 @@ class Run:
                 queue="transfer", port=self._port, processes=settings.MAX_CONCURRENT_DOWNLOADS
             ),
             plan.worker(queue="general", port=self._port, processes=plan.GENERAL_PROCESSES),
-            plan.beat(schedule=settings.DATA_DIR / "beat-schedule"),
+            plan.beat(),
         ]
 
     def _start_broker(self) -> None:
