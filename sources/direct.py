@@ -1,0 +1,242 @@
+"""A plain link: what its server and the first bytes of the file say.
+
+One byte is asked for first, because HEAD fails or lies at too many places: a 206 gives the whole
+size in Content-Range, a 200 means that ranges are ignored, and its body is read a little. Then the
+head of the file tells its format by magic, and a safetensors header tells what the model is. What a
+page for people starts with is no model, whatever the link is called.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from dataclasses import dataclass
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from config.errors import ModelyardError
+from sources.calls import Calls
+from sources.detect import Detected, detect_safetensors
+from sources.errors import NotDownloadable
+from sources.families import base_model_from_name, family_of
+from sources.reading import MAX_BYTES, as_dict, as_moment_text, as_text
+from sources.refs import DIRECT, DirectReference
+from sources.refusals import explain
+from sources.resolution import ModelType, Resolution, SourceFile
+from sources.types import extension, format_from_name, type_from_name
+from transfer.errors import RemoteRefused, TransferError
+from transfer.names import name_from_headers
+
+FILE_ID = "file"
+HEAD_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 5 * 1024 * 1024
+
+_TOTAL = re.compile(r"bytes \d+-\d+/(\d{1,18})$")
+_EMPTY_TOTAL = re.compile(r"bytes \*/0$")
+_PAGE = re.compile(
+    rb"^\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|body|script|\?xml)", re.IGNORECASE
+)
+_MAGICS = (
+    (b"GGUF", "gguf"),
+    (b"PK\x03\x04", "zip"),
+    (b"\x80\x02", "pickle"),
+    (b"\x80\x03", "pickle"),
+    (b"\x80\x04", "pickle"),
+    (b"\x80\x05", "pickle"),
+    (b"7z\xbc\xaf\x27\x1c", "archive"),
+    (b"Rar!", "archive"),
+    (b"\x89PNG", "image"),
+    (b"\xff\xd8\xff", "image"),
+)
+# Where neither the name nor the header tells the type.
+_TYPES_OF_FORMATS = {
+    "safetensors": ModelType.CHECKPOINT,
+    "pickle": ModelType.CHECKPOINT,
+    "gguf": ModelType.DIFFUSION_MODEL,
+    "config": ModelType.WORKFLOW,
+    "text": ModelType.WILDCARDS,
+}
+_WEIGHTS = frozenset({"safetensors", "pickle", "gguf", "onnx"})
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the first answers told: the beginning of the file and its size, None when unknown."""
+
+    headers: Message
+    final_url: str
+    start: bytes
+    size_bytes: int | None
+    has_ranges: bool
+
+
+def resolve(reference: DirectReference, *, calls: Calls) -> Resolution:
+    """What lies behind a link.
+
+    Raises NotDownloadable for a page, an error message or an empty file, NotFound, TokenRequired,
+    SourceUnavailable; UrlNotAllowed and RedirectRefused as they come.
+    """
+    head = _read_head(reference.url, calls)
+    _refuse_what_is_no_file(head)
+    name = _name(reference, head)
+    file_format = _format(head.start, name)
+    _refuse_texts_as_weights(head, file_format)
+    detected = _detect(reference.url, head, file_format, calls)
+    return build(reference, head, name, file_format, detected)
+
+
+def _read_head(url: str, calls: Calls) -> Head:
+    try:
+        return calls.attempt(url, lambda _deadline_s: _ask(url, calls))
+    except RemoteRefused as error:
+        if error.status == 416 and _EMPTY_TOTAL.match(str(error.headers.get("Content-Range", ""))):
+            raise NotDownloadable("The file behind this link is empty.") from error
+        raise explain(error, DIRECT, had_token=False) from error
+    except TransferError as error:
+        raise explain(error, DIRECT, had_token=False) from error
+
+
+def _ask(url: str, calls: Calls) -> Head:
+    with calls.open(url, {"Range": "bytes=0-0"}) as answer:
+        if answer.status == 200:
+            size = answer.length
+            return Head(answer.headers, answer.url, answer.read(HEAD_BYTES), size, has_ranges=False)
+        answer.read(1)
+        headers, final_url = answer.headers, answer.url
+    size = _total(headers)
+    start = b""
+    if size != 0:
+        last = min(size or HEAD_BYTES, HEAD_BYTES) - 1
+        with calls.open(url, {"Range": f"bytes=0-{last}"}) as answer:
+            start = answer.read(HEAD_BYTES)
+    return Head(headers, final_url, start, size, has_ranges=True)
+
+
+def _total(headers: Message) -> int | None:
+    match = _TOTAL.match(str(headers.get("Content-Range") or "").strip())
+    size = int(match[1]) if match else None
+    return size if size is not None and size <= MAX_BYTES else None
+
+
+def _refuse_what_is_no_file(head: Head) -> None:
+    kind = str(head.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+    if kind in {"text/html", "application/xhtml+xml"} or _PAGE.match(head.start[:1000]):
+        raise NotDownloadable(
+            "This link leads to a web page, not to a file. Copy the link of the download itself; "
+            "if the page asks for a login, the file needs a token."
+        )
+    if head.size_bytes == 0 or not head.start:
+        raise NotDownloadable("The file behind this link is empty.")
+
+
+def _name(reference: DirectReference, head: Head) -> str:
+    """From Content-Disposition, the link, or where it led to: the first that has an extension."""
+    disposition = str(head.headers.get("Content-Disposition") or "")
+    named = name_from_headers(disposition, reference.url, "")
+    if extension(named):
+        return named
+    final = name_from_headers("", head.final_url, "")
+    suffix = {"gguf": ".gguf", "safetensors": ".safetensors"}.get(_format(head.start, ""), "")
+    return final if extension(final) else f"{named}{suffix}"
+
+
+def _format(start: bytes, name: str) -> str:
+    """By magic where there is one, else what the extension promises."""
+    by_name = format_from_name(name)
+    for magic, found in _MAGICS:
+        if start.startswith(magic):
+            if found == "zip":
+                # PyTorch's own files are zip archives.
+                return by_name if by_name in {"pickle", "archive"} else "archive"
+            return found
+    return "safetensors" if _header_length(start) is not None else by_name
+
+
+def _refuse_texts_as_weights(head: Head, file_format: str) -> None:
+    """An error message of an API is no model, even when it is called model.safetensors."""
+    start = head.start.lstrip()[:1]
+    if file_format in _WEIGHTS and start in {b"{", b"["} and _header_length(head.start) is None:
+        raise NotDownloadable(
+            "The server sent a message instead of the file; a token is probably missing."
+        )
+
+
+def _header_length(start: bytes) -> int | None:
+    """The length of a safetensors header, None when these are no such bytes."""
+    if len(start) < 10 or start[8:9] != b"{":
+        return None
+    (length,) = struct.unpack("<Q", start[:8])
+    return int(length) if 2 <= length <= 100_000_000 else None
+
+
+def _detect(url: str, head: Head, file_format: str, calls: Calls) -> Detected:
+    """What the file's own header says; nothing when it has none, is long or does not come."""
+    length = _header_length(head.start)
+    if file_format != "safetensors" or length is None or length > MAX_HEADER_BYTES:
+        return Detected()
+    body = head.start[8 : 8 + length]
+    if len(body) < length and head.has_ranges:
+        try:
+            with calls.open(url, {"Range": f"bytes=8-{7 + length}"}) as answer:
+                body = answer.read(length)
+        except (TransferError, ModelyardError):
+            return Detected()
+    try:
+        return detect_safetensors(as_dict(json.loads(body)))
+    except (ValueError, RecursionError):
+        return Detected()
+
+
+def build(
+    reference: DirectReference, head: Head, name: str, file_format: str, detected: Detected
+) -> Resolution:
+    """The resolution that the answers make; nothing is asked."""
+    named = type_from_name(name)
+    model_type = detected.model_type or named or _TYPES_OF_FORMATS.get(file_format, ModelType.OTHER)
+    base_model = detected.base_model or base_model_from_name(name)
+    is_guess = detected.model_type is None and named is None
+    title = as_text(detected.details.get("title")) or name.rpartition(".")[0] or name
+    url = reference.display
+    file = SourceFile(
+        file_id=FILE_ID,
+        name=name,
+        url=url,
+        model_type=model_type,
+        size_bytes=head.size_bytes,
+        format=file_format,
+        precision=as_text(detected.details.get("precision"), 32),
+        primary=True,
+    )
+    return Resolution(
+        source_type=DIRECT,
+        reference=url,
+        source_url=url,
+        name=as_text(unquote(title)) or "model",
+        model_type=model_type,
+        files=(file,),
+        chosen=(FILE_ID,),
+        base_model=base_model,
+        base_model_family=family_of(base_model),
+        trigger_words=detected.trigger_words,
+        creator=as_text(detected.details.get("author"), 200),
+        updated_at=_last_modified(head.headers),
+        warnings=("Nothing says what kind of model this is; check the type.",) if is_guess else (),
+        extra=_extra(head, detected),
+    )
+
+
+def _last_modified(headers: Message) -> str:
+    try:
+        return as_moment_text(parsedate_to_datetime(headers.get("Last-Modified") or "").isoformat())
+    except (ValueError, OverflowError):
+        return ""
+
+
+def _extra(head: Head, detected: Detected) -> dict[str, Any]:
+    kind = as_text(str(head.headers.get("Content-Type") or ""), 100)
+    values: dict[str, Any] = {"content_type": kind, "accepts_ranges": head.has_ranges}
+    host = urlsplit(head.final_url).hostname or ""
+    return {**values, "served_by": as_text(host), "header": detected.details}
