@@ -15,6 +15,7 @@ from downloads import dispatcher, pipeline, transitions
 from downloads.errors import IllegalTransition
 from downloads.models import Download
 from downloads.progress import OnProgress
+from downloads.stages import Outcome
 from downloads.states import DownloadStatus
 from downloads.transitions import WAITS_UNTIL
 
@@ -30,16 +31,18 @@ def run(
     *,
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: OnProgress | None = None,
+    patience_s: float = float("inf"),
 ) -> Download:
     """Bring a download, or every file of a bundle, to its end; returns it as it is then.
 
-    Waits for due times of retries. `on_progress` gets (bytes, total or None, bytes per second or
+    Waits for a retry that is due within `patience_s` seconds, and leaves a later one as it is.
+    `on_progress` gets (bytes, total or None, bytes per second or
     None) of the file that runs. When `should_stop` says so, the bytes are kept and the row is
     paused, unless a worker has it.
     """
     children = list(Download.objects.filter(parent=download).order_by("pk"))
     for file in children or [download]:
-        _run_file(file, should_stop, on_progress)
+        _run_file(file, should_stop, on_progress, patience_s)
         if should_stop():
             break
     download.refresh_from_db()
@@ -47,18 +50,27 @@ def run(
 
 
 def _run_file(
-    download: Download, should_stop: Callable[[], bool], on_progress: OnProgress | None
+    download: Download,
+    should_stop: Callable[[], bool],
+    on_progress: OnProgress | None,
+    patience_s: float,
 ) -> None:
     while True:
         download.refresh_from_db()
         status = S(download.status)
-        if status in RESTS:
+        if status in RESTS or _is_far(download, patience_s):
             return
         if should_stop():
             _pause(download)
             return
         if not _step(download, status, should_stop, on_progress):
             _watch(download, on_progress)
+
+
+def _is_far(download: Download, patience_s: float) -> bool:
+    if download.status != S.RETRY_WAITING or download.retry_at is None:
+        return False
+    return (download.retry_at - timezone.now()).total_seconds() > patience_s
 
 
 def _step(
@@ -78,7 +90,7 @@ def _step(
         outcome = pipeline.verify_stage(download.pk, asked=should_stop)
     else:
         outcome = pipeline.register_stage(download.pk, asked=should_stop)
-    return outcome is not pipeline.Outcome.NOTHING
+    return outcome is not Outcome.NOTHING
 
 
 def _wake(download: Download) -> bool:
