@@ -17,5 +17,9 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     except OSError:
         return {"disk": None}
     return {
-        "disk": {"free": usage.free, "total": usage.total, "used_share": usage.used / usage.total}
+        "disk": {
+            "free": usage.free,
+            "total": usage.total,
+            "used_share": 1 - usage.free / usage.total,
+        }
     }
