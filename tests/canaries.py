@@ -21,6 +21,7 @@ MARK = "c0ffee" + hashlib.sha256(RUN.encode()).hexdigest()[:10]
 
 _made: dict[str, str] = {}
 _used = 0
+_watched: list[bytes] = []
 
 
 def canary(name: str) -> str:
@@ -41,6 +42,12 @@ def used() -> int:
     return _used
 
 
+def watch(secret: str) -> str:
+    """Search for this text too, in this process: for secrets that the product makes itself."""
+    _watched.append(secret.encode())
+    return secret
+
+
 def _spellings(mark: str) -> list[bytes]:
     """The mark as text, and as it looks inside base64 at each of the three alignments."""
     plain = mark.encode()
@@ -57,7 +64,8 @@ _PATTERN = re.compile(b"|".join(re.escape(spelling) for spelling in _spellings(M
 
 def traces(data: bytes | str) -> list[str]:
     """Where tokens of this run lie open in `data`: some text around each, with the token cut out."""
-    raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
-    return [
-        f"…{raw[max(0, hit.start() - 60) : hit.start()]!r}<token>" for hit in _PATTERN.finditer(raw)
-    ]
+    raw = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
+    spans = [hit.span() for hit in _PATTERN.finditer(raw)]
+    for secret in _watched:
+        spans += [hit.span() for hit in re.finditer(re.escape(secret), raw)]
+    return [f"…{raw[max(0, start - 60) : start]!r}<token>" for start, _ in sorted(spans)]
