@@ -31,7 +31,7 @@ from sources.reading import (
 )
 from sources.refs import CIVITAI, MAX_CIVITAI_ID, CivitaiReference
 from sources.resolution import Licence, ModelType, Preview, Resolution, SourceFile, Version
-from sources.types import civitai_model_type
+from sources.types import civitai_model_type, type_from_name
 
 MAX_PREVIEWS = 30
 MAX_TRIGGER_LENGTH = 1000
@@ -254,9 +254,13 @@ def _picture_level(plain: dict[str, Any]) -> int:
 
 def _stats(model: dict[str, Any], version: dict[str, Any]) -> dict[str, int | float]:
     """Numbers only: a creator may hide them, and then they are null."""
-    merged = {**as_dict(version.get("stats")), **as_dict(model.get("stats"))}
-    numbers = {as_text(str(key), 60): as_number(value) for key, value in list(merged.items())[:50]}
-    return {key: value for key, value in numbers.items() if key and value is not None}
+    numbers: dict[str, int | float] = {}
+    for stats in (as_dict(version.get("stats")), as_dict(model.get("stats"))):
+        for key, value in list(stats.items())[:50]:
+            number = as_number(value)
+            if number is not None:
+                numbers[as_text(key, 60)] = number
+    return numbers
 
 
 def _versions(others: list[dict[str, Any]]) -> tuple[Version, ...]:
@@ -278,6 +282,9 @@ def _warnings(answers: Answers, main: SourceFile) -> list[str]:
     for scanner, result in (("virus", main.virus_scan), ("pickle", main.pickle_scan)):
         if result == "Danger":
             warnings.append(f"CivitAI's {scanner} scan calls this file dangerous.")
+    title = f"{as_text(answers.version.get('name'))} {main.name}"
+    if main.model_type is ModelType.CHECKPOINT and type_from_name(title) is ModelType.LORA:
+        warnings.append("CivitAI calls this a checkpoint, its name a LoRA; check the type.")
     if answers.missing:
         warnings.append(f"CivitAI did not answer for {answers.missing}; some fields are empty.")
     return warnings

@@ -309,8 +309,8 @@ def _snapshot(files: tuple[HubFile, ...], root: str) -> Selection:
     if pipeline and any(file.path[len(root) :].count("/") for file in kept):
         # The whole model once more as one file.
         kept = [file for file in kept if "/" in file.path[len(root) :]]
-    taken = {file.folder for file in kept}
-    foreign = {file.folder for file in weights} - taken
+    # A folder of which nothing is taken needs no config; the top has the pipeline's own.
+    foreign = {file.folder for file in weights} - {file.folder for file in kept} - {root[:-1]}
     indexes = {f"{shard_set}.index.json" for shard_set in map(_shard_set, kept) if shard_set}
     companions = [
         file
