@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from registry.inspect.report import storable
 from registry.inspect.verdict import Verdict
 from sources.families import family_of
 from sources.reading import as_html, as_number, as_text, as_url, as_words
@@ -42,7 +43,7 @@ def source_columns(resolution: Mapping[str, Any]) -> dict[str, Any]:
         "trigger_words": clean_words(resolution.get("trigger_words")),
         "tags": clean_words(resolution.get("tags")),
         "creator": as_text(resolution.get("creator"), 200),
-        "licence": dict(resolution.get("licence") or {}),
+        "licence": storable(resolution.get("licence") or {}),
         "nsfw": bool(resolution.get("nsfw")),
         "nsfw_level": _integer(resolution.get("nsfw_level")),
         "source_type": as_text(resolution.get("source_type"), 32),
@@ -89,21 +90,21 @@ def metadata(
 ) -> dict[str, Any]:
     """The JSON that is kept beside the columns: everything the source and the file said."""
     inspection = {
-        "header": verdict.header,
-        "findings": list(verdict.findings),
+        "header": storable(verdict.header),
+        "findings": storable(verdict.findings),
         "detected_type": verdict.detected_type,
         "detected_base_model": verdict.detected_base_model,
     }
     return {
         "source_metadata": safe_resolution(resolution),
-        "source_file": dict(source_file),
+        "source_file": storable(source_file),
         "inspection": inspection,
     }
 
 
 def safe_resolution(resolution: Mapping[str, Any]) -> dict[str, Any]:
-    """The resolution with its HTML sanitised again."""
-    said = dict(resolution)
+    """The resolution with its HTML sanitised again and nothing that a database refuses."""
+    said: dict[str, Any] = storable(resolution)
     for key in ("description", "version_description"):
         if said.get(key):
             said[key] = as_html(said[key])

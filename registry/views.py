@@ -7,13 +7,12 @@ from typing import Any
 
 from django.core.paginator import Paginator
 from django.db.models import Count, Prefetch, Q, QuerySet, Sum
-from django.http import FileResponse, Http404, HttpResponse
-from django.http.response import HttpResponseBase
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from config.errors import ModelyardError
-from config.pages import PageRequest, page, say
+from config.pages import PageRequest, page, page_for, say
 from ops.models import AuditEvent
 from registry import services
 from registry.errors import RegistryError
@@ -187,12 +186,13 @@ def _versions(asset: Asset) -> list[dict[str, Any]]:
 
 @require_safe
 @page
-def picture(request: PageRequest, pk: int, picture_id: int) -> HttpResponseBase:
+def picture(request: PageRequest, pk: int, picture_id: int) -> HttpResponse:
     preview = get_object_or_404(AssetPreview, pk=picture_id, asset_id=pk)
     path = preview_path(preview)
     if path is None:
         raise Http404
-    response = FileResponse(path.open("rb"), content_type="image/webp")
+    # Small, and written by us; an ASGI server would read a file response into memory all the same.
+    response = HttpResponse(path.read_bytes(), content_type="image/webp")
     response["Cache-Control"] = f"private, max-age={PICTURE_AGE_S}"
     response["X-Content-Type-Options"] = "nosniff"
     return response
@@ -247,7 +247,7 @@ COMMANDS: dict[str, Callable[[PageRequest, Asset], str]] = {
 
 
 @require_POST
-@page(permission=CHANGE_ASSET)
+@page_for(CHANGE_ASSET)
 def asset_command(request: PageRequest, pk: int, action: str) -> HttpResponse:
     asset = get_object_or_404(Asset, pk=pk)
     if action not in COMMANDS:
@@ -262,7 +262,7 @@ def asset_command(request: PageRequest, pk: int, action: str) -> HttpResponse:
 
 
 @require_POST
-@page(permission=CHANGE_ASSET)
+@page_for(CHANGE_ASSET)
 def asset_delete(request: PageRequest, pk: int) -> HttpResponse:
     asset = get_object_or_404(Asset, pk=pk)
     name = asset.name
@@ -279,7 +279,7 @@ def asset_delete(request: PageRequest, pk: int) -> HttpResponse:
 
 
 @require_safe
-@page(permission=CHANGE_RULES)
+@page_for(CHANGE_RULES)
 def placement(request: PageRequest) -> HttpResponse:
     return _placement(request)
 
@@ -305,7 +305,7 @@ def _placement(
 
 
 @require_safe
-@page(permission=CHANGE_RULES)
+@page_for(CHANGE_RULES)
 def placement_where(request: PageRequest) -> HttpResponse:
     """The answer of the box "where would … go?"; nothing is changed."""
     return render(request, "registry/where.html", _where(request))
@@ -344,7 +344,7 @@ def _rule_fields(request: PageRequest) -> dict[str, Any]:
 
 
 @require_POST
-@page(permission=CHANGE_RULES)
+@page_for(CHANGE_RULES)
 def rule_create(request: PageRequest) -> HttpResponse:
     try:
         services.create_rule(user=request.user, **_rule_fields(request))
@@ -355,7 +355,7 @@ def rule_create(request: PageRequest) -> HttpResponse:
 
 
 @require_POST
-@page(permission=CHANGE_RULES)
+@page_for(CHANGE_RULES)
 def rule_change(request: PageRequest, pk: int, action: str) -> HttpResponse:
     rule = get_object_or_404(PlacementRule, pk=pk)
     try:

@@ -53,15 +53,15 @@ def read_pickle(file: IO[bytes], size: int) -> Report:
 def scan_stream(file: IO[bytes], report: Report) -> bool:
     """Scan one pickle from where the file stands to its STOP; True when it is torch's magic number.
 
-    Raises Invalid when it breaks off without having asked for anything.
+    Raises Invalid when it breaks off, unless something was found that people should see.
     """
     start = file.tell()
     is_magic, problem = _walk(file, report)
     end = file.tell()
     file.seek(start)
-    globals_found = _scan_globals(file, report)
+    _scan_globals(file, report)
     if problem:
-        if not globals_found:
+        if report.safety not in {verdict.SUSPICIOUS, verdict.DANGEROUS}:
             raise Invalid(f"The pickle cannot be read to its end: {shown(problem)}.")
         report.worsen(verdict.DANGEROUS, "a pickle that breaks off after asking for code")
     file.seek(end)
@@ -97,19 +97,18 @@ def _walk(file: IO[bytes], report: Report) -> tuple[bool, str]:
     return is_magic, ""
 
 
-def _scan_globals(file: IO[bytes], report: Report) -> bool:
-    """Note every global of the next pickle that is not innocuous; True when it asks for any."""
+def _scan_globals(file: IO[bytes], report: Report) -> None:
+    """Note every global of the next pickle that is not innocuous."""
     try:
         result = scan_pickle_bytes(file, "file", multiple_pickles=False)
     except (ValueError, IndexError, AttributeError) as exc:
         report.worsen(verdict.DANGEROUS, f"globals that cannot be read ({shown(exc, 80)})")
-        return True
+        return
     for found in result.globals:
         if found.safety == SafetyLevel.Dangerous:
             report.worsen(verdict.DANGEROUS, f"{found.module} {found.name}")
         elif found.safety != SafetyLevel.Innocuous:
             report.worsen(verdict.SUSPICIOUS, f"{found.module} {found.name}")
-    return bool(result.globals)
 
 
 def _is_pickle_next(file: IO[bytes]) -> bool:

@@ -26,6 +26,15 @@ def load() -> Any:
     return image
 
 
+def warm_up() -> None:
+    """Load all that reading and writing a picture of each kind loads at first use."""
+    image = load()
+    for form in FORMATS:
+        out = io.BytesIO()
+        image.new("RGB", (8, 8)).save(out, form)
+        shrink(out.getvalue(), size_px=4)
+
+
 def shrink(body: bytes, *, size_px: int) -> tuple[int, int, bytes]:
     """Width, height and bytes of the first frame, at most `size_px` wide and high, without any
     metadata. Raises Refused for anything but a PNG, JPEG or WebP of bearable size."""

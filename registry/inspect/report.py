@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from registry.inspect import verdict
+from sources.reading import as_number, as_prose
 
 MAX_SHOWN_CHARS = 200
+_MAX_STORED_CHARS = 200_000
 
 
 class Refused(Exception):
@@ -52,3 +55,25 @@ def shown(value: object, limit: int = MAX_SHOWN_CHARS) -> str:
     """Foreign text for a message: one line, printable, bounded."""
     text = "".join(char if char.isprintable() else "�" for char in str(value)[: limit + 1])
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def storable(value: Any, depth: int = 12) -> Any:
+    """`value` as both databases and JSON can hold it.
+
+    Texts without NUL, other control characters and half characters, finite numbers, nothing endlessly
+    deep; None in place of what cannot be kept.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return as_prose(value, _MAX_STORED_CHARS)
+    if isinstance(value, int | float):
+        return as_number(value)
+    if depth and isinstance(value, Mapping):
+        return {
+            as_prose(str(key), MAX_SHOWN_CHARS): storable(item, depth - 1)
+            for key, item in value.items()
+        }
+    if depth and isinstance(value, list | tuple):
+        return [storable(item, depth - 1) for item in value]
+    return None

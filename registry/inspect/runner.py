@@ -19,6 +19,9 @@ from registry.inspect.verdict import Verdict
 from sources.families import family_of
 from sources.resolution import FileRole
 
+#: The child's exit code when it could not load a module any more; see `child`.
+NEEDS_MORE = 4
+
 logger = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -84,12 +87,30 @@ def _run(
     request: dict[str, Any], file: IO[bytes], timeout_s: float
 ) -> tuple[dict[str, Any] | None, bytes]:
     """The child's answer and what follows it; None when the limits ended it."""
+    done = _start({**request, "door": "closed"}, file, timeout_s)
+    if done is not None and done.returncode == NEEDS_MORE:
+        logger.warning("The inspection wanted to load code late: %s", _last_words(done))
+        file.seek(0)
+        done = _start({**request, "door": "open"}, file, timeout_s)
+    if done is None:
+        return None, b""
+    line, _newline, rest = done.stdout.partition(b"\n")
+    if done.returncode != 0 or not line:
+        logger.warning("The inspection ended with %s: %s", done.returncode, _last_words(done))
+        return None, b""
+    answer: dict[str, Any] = json.loads(line)
+    return answer, rest
+
+
+def _start(
+    request: dict[str, Any], file: IO[bytes], timeout_s: float
+) -> subprocess.CompletedProcess[bytes] | None:
     environment = {"LANG": "C.UTF-8"}
     for name in ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH"):
         if name in os.environ:
             environment[name] = os.environ[name]
     try:
-        done = subprocess.run(  # noqa: S603  (our own interpreter and module)
+        return subprocess.run(  # noqa: S603  (our own interpreter and module)
             [sys.executable, "-s", "-m", "registry.inspect.child", json.dumps(request)],
             stdin=file,
             capture_output=True,
@@ -100,14 +121,11 @@ def _run(
         )
     except subprocess.TimeoutExpired:
         logger.warning("The inspection took longer than %s s", timeout_s)
-        return None, b""
-    line, _newline, rest = done.stdout.partition(b"\n")
-    if done.returncode != 0 or not line:
-        said = done.stderr.decode("utf-8", errors="replace")[-2000:]
-        logger.warning("The inspection ended with %s: %s", done.returncode, said)
-        return None, b""
-    answer: dict[str, Any] = json.loads(line)
-    return answer, rest
+        return None
+
+
+def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
+    return done.stderr.decode("utf-8", errors="replace")[-500:]
 
 
 def _beyond_limits(file_name: str) -> Verdict:

@@ -13,6 +13,7 @@ from ops import audit
 from registry import facts
 from registry.errors import PathTaken
 from registry.files import move_away
+from registry.inspect.report import storable
 from registry.inspect.verdict import Verdict
 from registry.models import (
     Asset,
@@ -249,14 +250,14 @@ def _own_columns(
             f"The published SHA-256 is {expected_sha256.lower()}, the file's is {sha256.lower()}."
         )
     if verdict.needs_quarantine:
-        reasons.append(verdict.reason or f"The scan calls it {verdict.safety}.")
+        reasons.append(storable(verdict.reason) or f"The scan calls it {verdict.safety}.")
     return {
         "status": AssetStatus.FLAGGED if is_flagged else AssetStatus.ACTIVE,
         "flag_reason": " ".join(reasons),
         "verification": verification,
         "expected_sha256": expected_sha256.strip().lower(),
         "quarantine_path": quarantine_path,
-        "warnings": list(verdict.warnings),
+        "warnings": storable(verdict.warnings),
         "verified_at": timezone.now() if verification == Verification.VERIFIED else None,
         "verify_requested_at": None,
     }
