@@ -18,7 +18,7 @@ from downloads.models import Download, OnDuplicate, Priority
 from registry.models import MODEL_TYPE_CHOICES
 
 
-class RequestForm(forms.ModelForm[Download]):
+class RequestForm(forms.ModelForm):
     """Queue a link: what the page does, with every option in view."""
 
     url = forms.CharField(
@@ -78,7 +78,7 @@ def command(label: str, run: Callable[..., Download]) -> Any:
 
 
 @admin.register(Download)
-class DownloadAdmin(admin.ModelAdmin[Download]):
+class DownloadAdmin(admin.ModelAdmin):
     list_display = (
         "id",
         "model_name",
