@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -160,7 +161,7 @@ def _from_drf(exc: exceptions.APIException) -> Response:
         response["WWW-Authenticate"] = header
     wait = getattr(exc, "wait", None)
     if wait:
-        response["Retry-After"] = str(int(wait) + 1)
+        response["Retry-After"] = str(math.ceil(wait))
     return response
 
 

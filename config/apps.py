@@ -1,4 +1,5 @@
 from django.apps import AppConfig, apps
+from django.core.checks import register
 from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 
@@ -13,11 +14,12 @@ class ConfigAppConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        from config import celery, groups  # noqa: PLC0415  (the settings must be ready)
+        from config import celery, checks, groups  # noqa: PLC0415  (the settings must be ready)
 
         celery.app.set_default()
         autodiscover_modules("periodic", "metrics", "health")
         celery.load_schedule()
+        register(checks.check_toml_names)
         post_migrate.connect(
             groups.make_groups,
             sender=apps.get_app_config("downloads"),

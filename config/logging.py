@@ -16,35 +16,45 @@ import structlog
 
 BLOT = "[redacted]"
 
-#: Names whose value is a secret, in a query (`?token=…`), in JSON and in `repr`s (`'token': '…'`).
-_NAMES = r"""
-    (?:[a-z0-9]+[_-])*
-    (?:token|api[_-]?key|apikey|secret(?:[_-]key)?|password|passwd|signature|credentials?
-      |access[_-]key(?:[_-]id)?|private[_-]key|encryption[_-]key|client[_-]secret|cookie|sessionid)
-"""
-_QUERY_NAMES = (
-    r"(?:key|sig|auth|code|policy|expires|hdnts|key-pair-id|x-amz-[a-z0-9-]+|x-goog-[a-z0-9-]+)"
+#: Ends of names whose value is a secret, in queries, JSON, `repr`s and settings.
+_NAME = (
+    r"(?:token|api[_-]?key|secret(?:[_-]key)?|password|passwd|signature|credentials?"
+    r"|access[_-]key(?:[_-]id)?|(?:private|encryption|client)[_-]key|cookie|sessionid)"
 )
+#: Names that mean a secret only in the query of a signed address.
+_SIGNED = (
+    r"(?:key|sig|auth|code|policy|expires|hdnts|key-pair-id|x-amz-[a-z0-9-]{1,40}"
+    r"|x-goog-[a-z0-9-]{1,40})"
+)
+#: What was blotted out before stays as it is.
+_BARE = r"""(?:\[redacted\]|[^\s"'&;,<>\])}\\]++)"""
+_QUOTED = r"""(?:\[redacted\]|[^"'\\]++)"""
+_GAP = r"\s{0,9}+"
 
-RULES = (
-    # Authorization: Bearer x, Proxy-Authorization: Basic x, Cookie: a=b; c=d: the whole line.
-    re.compile(
-        r"""(?ix)(?P<keep>\b(?:(?:proxy-)?authorization|(?:set-)?cookie|x-api-key)\b["']?\s*[:=]\s*b?["']?)
-        (?:(?:bearer|basic|token)\s+)?[^\r\n"']+"""
-    ),
-    re.compile(r"(?i)(?P<keep>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{6,}"),
-    # ?name=value and &name=value.
-    re.compile(
-        rf"""(?ix)(?P<keep>(?:[?&;]|%3f|%26)(?:{_NAMES}|{_QUERY_NAMES})(?:=|%3d))[^\s"'&;,<>\])}}]+"""
-    ),
-    # name: value, "name": "value", name='value'.
-    re.compile(rf"""(?ix)(?P<keep>\b{_NAMES}\\?["']?\s*[:=]\s*b?\\?["'])(?:(?!\\?["']).)+"""),
-    re.compile(rf"""(?ix)(?P<keep>\b{_NAMES}\s*=\s*)(?!\[redacted\])[^\s"'&;,<>\])}}]+"""),
-    # scheme://user:password@host
-    re.compile(r"""(?x)(?P<keep>://)[^\s/@?\#"'<>]+(?=@)"""),
+#: Nothing in these can backtrack far: a text of somebody else must not cost more than its length.
+RULES = tuple(
+    re.compile(rf"(?i)(?P<keep>{before}){secret}")
+    for before, secret in (
+        # The whole line of a header.
+        (
+            (
+                rf"""\b(?:(?:proxy-)?authorization|(?:set-)?cookie|x-api-key)["']?{_GAP}[:=]{_GAP}"""
+                r"""(?:b(?=["']))?+["']?+"""
+            ),
+            r"""[^\r\n"']++""",
+        ),
+        (r"\b(?:bearer|basic)\s{1,9}+", r"[A-Za-z0-9._~+/=-]{6,}+"),
+        # In a query, plain or escaped.
+        (rf"(?:[?&;]|%3f|%26)(?:{_SIGNED}|{_NAME})(?:=|%3d)", _BARE),
+        # A name with a quoted value, also inside a quoted text; a name with a bare one.
+        (rf"""{_NAME}\\?["']?{_GAP}[:=]{_GAP}(?:b(?=\\?["']))?+\\?["']""", _QUOTED),
+        (rf"{_NAME}(?:{_GAP}={_GAP}|%3d)", _BARE),
+        # User and password of an address.
+        (r"://", r"""(?:\[redacted\]|[^\s/@?\#"'<>]++)(?=@)"""),
+    )
 )
 #: Tokens that are recognised by their own form wherever they stand.
-TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{8,}|my_[a-z0-9]{8}_[A-Za-z0-9_-]{16,})")
+TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{8,}+|my_[a-z0-9]{8}_[A-Za-z0-9_-]{16,}+)")
 
 
 def redact(text: str) -> str:
@@ -54,7 +64,7 @@ def redact(text: str) -> str:
     return TOKEN.sub(BLOT, text)
 
 
-SECRET_FIELD = re.compile(rf"(?ix)^(?:{_NAMES}|authorization)$")
+SECRET_FIELD = re.compile(rf"(?i)(?:{_NAME}|authorization)$")
 
 
 def redact_event(_logger: Any, _name: str, event: Any) -> Any:
@@ -65,7 +75,7 @@ def redact_event(_logger: Any, _name: str, event: Any) -> Any:
 def _blot(name: Any, value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(name, str) and SECRET_FIELD.match(name):
+    if isinstance(name, str) and SECRET_FIELD.search(name):
         return BLOT
     if isinstance(value, str):
         return redact(value)

@@ -284,3 +284,6 @@ SPECTACULAR_SETTINGS = {
 
 LOGGING_CONFIG = "config.logging.configure"
 LOGGING = {"level": _read.text("LOG_LEVEL", "INFO")}
+
+#: Misspelled names of the TOML file; a system check reports them. Stays below all readers.
+UNKNOWN_TOML_NAMES = _read.not_understood()

@@ -15,3 +15,4 @@ class TokensConfig(AppConfig):
             key_id_field="key_id",
         )
         register(checks.check_keys, Tags.database)
+        register(checks.check_outbound)

@@ -1,4 +1,4 @@
-"""Is every key that rows need loaded? For `migrate`, `check --database default` and `/healthz`."""
+"""Checks at start: are the keys that rows need loaded, can the outbound settings be used?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Error
 from django.db import connections
 
-from tokens import crypto, rotation
+from tokens import clients, crypto, rotation
+from transfer.errors import UrlNotAllowed
 
 
 def check_keys(
@@ -27,6 +28,21 @@ def check_keys(
         )
         for key_id in sorted(rotation.missing_key_ids())
     ]
+
+
+def check_outbound(app_configs: Any = None, **_kwargs: Any) -> list[CheckMessage]:
+    """`tokens.E002` for an endpoint or an allowed address that cannot be read."""
+    try:
+        clients.outbound_policy()
+    except (ValueError, UrlNotAllowed) as error:
+        return [
+            Error(
+                f"CIVITAI_ENDPOINT, HF_ENDPOINT or OUTBOUND_ALLOW cannot be used: {error}",
+                hint="Endpoints are https://host[:port], OUTBOUND_ALLOW is host:port,host:port.",
+                id="tokens.E002",
+            )
+        ]
+    return []
 
 
 def _tables_exist() -> bool:

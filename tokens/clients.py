@@ -52,18 +52,18 @@ def endpoints() -> Endpoints:
 
 def guarded_client() -> GuardedClient:
     """The client of this process; `OUTBOUND_ALLOW` and own endpoints are its only exceptions."""
-    return _client(os.getpid(), _policy(endpoints(), tuple(settings.OUTBOUND_ALLOW)))
+    return _client(os.getpid(), outbound_policy())
 
 
 def resolver(*, cached: bool = True) -> Resolver:
     """The resolver of this process. Without `cached` every question goes to the source."""
-    return _resolver(
-        os.getpid(), _policy(endpoints(), tuple(settings.OUTBOUND_ALLOW)), endpoints(), cached
-    )
+    return _resolver(os.getpid(), outbound_policy(), endpoints(), cached)
 
 
-def _policy(places: Endpoints, allow: tuple[str, ...]) -> OutboundPolicy:
-    # An endpoint that an admin has set counts as the service, private or not.
+def outbound_policy() -> OutboundPolicy:
+    """`OUTBOUND_ALLOW` and the endpoints that an admin has set: those count as the service, private
+    or not. Raises ValueError or UrlNotAllowed for what cannot be read."""
+    places = endpoints()
     own = [
         f"[{origin.host}]:{origin.port}" if ":" in origin.host else f"{origin.host}:{origin.port}"
         for url, public in (
@@ -74,7 +74,7 @@ def _policy(places: Endpoints, allow: tuple[str, ...]) -> OutboundPolicy:
         for origin in (origin_of(url),)
     ]
     return OutboundPolicy.from_allow_list(
-        (*allow, *own),
+        (*settings.OUTBOUND_ALLOW, *own),
         connect_timeout_s=settings.CONNECT_TIMEOUT_SECONDS,
         idle_timeout_s=settings.IDLE_TIMEOUT_SECONDS,
     )

@@ -274,7 +274,7 @@ def test_no_log_line_holds_the_token(
 def test_an_own_endpoint_may_be_private_and_the_public_one_may_not(settings: Any) -> None:
     settings.CIVITAI_ENDPOINT = "http://127.0.0.1:9999"
     settings.OUTBOUND_ALLOW = ("10.0.0.5:9000",)
-    policy = clients._policy(clients.endpoints(), tuple(settings.OUTBOUND_ALLOW))
+    policy = clients.outbound_policy()
     assert policy.allow == {("127.0.0.1", 9999), ("10.0.0.5", 9000)}
 
 
