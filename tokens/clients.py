@@ -9,18 +9,16 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
 from redis.exceptions import RedisError
 
 from sources.refs import Endpoints
+from sources.resolver import Resolver
 from transfer.http import GuardedClient, OutboundPolicy
 from transfer.urls import origin_of
-
-if TYPE_CHECKING:
-    from sources.resolver import Resolver
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +85,4 @@ def _client(_pid: int, policy: OutboundPolicy) -> GuardedClient:
 
 @functools.lru_cache(maxsize=8)
 def _resolver(pid: int, policy: OutboundPolicy, places: Endpoints, cached: bool) -> Resolver:  # noqa: FBT001
-    from sources.resolver import Resolver  # noqa: PLC0415
-
     return Resolver(_client(pid, policy), places, SharedCache() if cached else None)
