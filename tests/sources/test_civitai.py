@@ -198,9 +198,8 @@ RECORDED = [
 
 
 @pytest.mark.parametrize("row", RECORDED, ids=[f"{row[0]}-{row[1]}" for row in RECORDED])
-def test_a_recorded_model_resolves(
-    name: str, version: int, kind: str, base: str, family: str, chosen: tuple[str, str, int, str]
-) -> None:
+def test_a_recorded_model_resolves(row: tuple[Any, ...]) -> None:
+    name, version, kind, base, family, chosen = row
     model = recorded(f"civitai/{name}.json")
 
     found = resolve(f"{model['id']}@{version}", civitai_routes(model=model))
