@@ -58,7 +58,8 @@ $(VENV)/.dev: requirements/dev.txt requirements/server.txt | $(BIN)/python
 $(BIN)/python:
 	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
 		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then \
-			exec $$python -m venv --clear $(VENV); \
+			$$python -m venv --clear $(VENV) && exit 0; \
+			rm -rf $(VENV); exit 1; \
 		fi; \
 	done; \
 	echo "Python 3.11 or newer was not found. Install it, or name it: make up PYTHON=/path/to/python3" >&2; \

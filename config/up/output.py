@@ -101,13 +101,23 @@ def shorten(text: str, *, everything: bool = False) -> str:
     if entry is None:
         return printable(text) if everything else ""
     level = str(entry.get("level", ""))
-    package = str(entry.get("logger", "")).partition(".")[0]
-    if not (everything or level in LOUD or package in OWN_PACKAGES):
+    logger = str(entry.get("logger", ""))
+    if not (everything or _is_news(logger, level)):
         return ""
     prefix = f"{level}: " if level in LOUD else ""
     exception = str(entry.get("exception", "")).strip().rpartition("\n")[2]
     suffix = f" ({exception})" if exception else ""
     return printable(f"{prefix}{entry.get('event', '')}{suffix}")
+
+
+def _is_news(logger: str, level: str) -> bool:
+    """Requests that are refused are the business of whoever sent them."""
+    package = logger.partition(".")[0]
+    if package == "django_structlog":
+        return False
+    if logger == "django.request":
+        return level in LOUD - {"warning"}
+    return level in LOUD or package in OWN_PACKAGES
 
 
 def _parse(text: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 import socket
 from collections.abc import Callable
@@ -34,8 +35,14 @@ def check_port(host: str, port: int) -> None:
             ) from exc
 
 
-def tables_and_files() -> None:
+def tables() -> None:
+    """Raises CommandError when a system check says that it cannot work."""
     call_command("migrate", interactive=False, verbosity=0)
+    call_command("check", stdout=io.StringIO())
+
+
+def files() -> None:
+    """What the web process serves; it looks for them when it starts."""
     call_command("collectstatic", interactive=False, verbosity=0)
 
 

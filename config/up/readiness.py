@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import http.client
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from celery import Celery
+from django.conf import settings
+from django.urls import reverse
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -27,22 +30,23 @@ def probes(
 ) -> list[Probe]:
     """`since`: the time of the start, so that an older sign of life does not count."""
     return [
-        Probe("web", partial(page_answers, host, port)),
+        Probe("web", partial(page_answers, host, port, reverse(settings.LOGIN_URL))),
         *(Probe(node, partial(worker_answers, app, node)) for node in nodes),
         Probe("beat", partial(beat_ticks, tick_file, since)),
     ]
 
 
-def page_answers(host: str, port: int) -> bool:
-    """Any answer of the health route counts: 503 says what is wrong, but it says it."""
+def page_answers(host: str, port: int, path: str) -> bool:
+    """The page that everybody meets first, with its template and its static files.
+
+    Not the health route: it fails, and says so in the log, until the first pass of the reconciler.
+    """
     connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
-        connection.request("GET", "/healthz", headers={"Host": "localhost"})
-        connection.getresponse()
+        connection.request("GET", path, headers={"Host": "localhost"})
+        return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
     except (OSError, http.client.HTTPException):
         return False
-    else:
-        return True
     finally:
         connection.close()
 

@@ -71,7 +71,7 @@ def test_up_from_the_first_start_to_the_last_signal(tmp_path, record_property):
         assert [line for line in product.lines if READY.match(line)] == [
             f"Modelyard is ready at {product.url}"
         ]
-        assert page_answers(product.url)
+        wait_for(lambda: page_answers(product.url), "every health check to be well")
         first_password = product.password
         assert first_password
         assert_password_is_in_no_file(data_dir, first_password)

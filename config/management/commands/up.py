@@ -11,6 +11,7 @@ import threading
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -59,7 +60,7 @@ class Command(BaseCommand):
                 supervisor = Supervisor(
                     output=output,
                     cwd=settings.BASE_DIR,
-                    environ={**os.environ, "PYTHONUNBUFFERED": "1", "SKIP_CHECKS": "1"},
+                    environ=_environ(),
                     on_change=lock.note,
                 )
                 run = Run(supervisor, output, stop, host=host, port=port, url=url)
@@ -94,21 +95,25 @@ class Run:
         began = time.time()
         try:
             self._start_broker()
-            prepare.tables_and_files()
+            prepare.tables()
+            for program in self._workers():
+                self._start(program)
+            # While those load, on the other core:
+            prepare.files()
             prepare.admin_account(_tell_password)
-            if self._stop.is_set():
-                return
-            for program in self._programs():
-                self._supervisor.start(program)
+            self._start(plan.web(host=self._host, port=self._port))
             threading.Thread(target=self._announce, args=(began,), daemon=True).start()
             self._supervisor.watch(self._stop)
         finally:
             self._stop.set()
             self._stop_all()
 
-    def _programs(self) -> list[plan.Program]:
+    def _start(self, program: plan.Program) -> None:
+        if not self._stop.is_set():
+            self._supervisor.start(program)
+
+    def _workers(self) -> list[plan.Program]:
         return [
-            plan.web(host=self._host, port=self._port),
             plan.worker(
                 queue="transfer", port=self._port, processes=settings.MAX_CONCURRENT_DOWNLOADS
             ),
@@ -174,12 +179,31 @@ class Run:
         self._output.show("up", "stopped")
 
 
+def _environ() -> dict[str, str]:
+    """For the children, which run in another directory: paths that are whole."""
+    named = ("MODELYARD_CONFIG", "MODELYARD_ENV_FILE")
+    return {
+        **os.environ,
+        **{name: str(Path(os.environ[name]).absolute()) for name in named if os.environ.get(name)},
+        "MODELYARD_DATA_DIR": str(settings.DATA_DIR),
+        "MODELYARD_MODELS_DIR": str(settings.MODELS_DIR),
+        "MODELYARD_STATIC_DIR": str(settings.STATIC_ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "SKIP_CHECKS": "1",  # made by this process
+    }
+
+
 @contextlib.contextmanager
 def _stop_event() -> Iterator[threading.Event]:
-    """Set by Ctrl-C, TERM and a closed terminal. Asking again changes nothing."""
+    """Set by Ctrl-C, TERM and a closed terminal. Asking again changes nothing.
+
+    Under nohup the terminal may close: a HUP that is ignored stays ignored.
+    """
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    for number in STOP_SIGNALS:
+    if before[signal.SIGHUP] == signal.SIG_IGN:
+        del before[signal.SIGHUP]
+    for number in before:
         signal.signal(number, lambda _number, _frame: stop.set())
     try:
         yield stop
