@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,9 +18,10 @@ from urllib.parse import urlencode
 
 from transfer.answers import LIBRARY_ERRORS, check_headers, library_error, status_error
 from transfer.errors import BadAnswer, Interrupted, RedirectRefused, TooLarge, UrlNotAllowed
+from transfer.exchange import Aborter, Answer
 from transfer.policy import OutboundPolicy
 from transfer.urls import Origin, ParsedUrl, join_url, parse_url
-from transfer.wire import Connections, GuardedConnection, WireResponse
+from transfer.wire import Connections, GuardedConnection
 
 __all__ = ["Aborter", "Answer", "BytesAnswer", "Credential", "GuardedClient", "JsonAnswer",
            "OutboundPolicy"]  # fmt: skip
@@ -59,108 +59,6 @@ class Credential:
         return origin in self.origins and (origin.scheme == "https" or self.allow_http)
 
 
-class Aborter:
-    """Ends a request from another thread, whatever it waits for, and every later one with it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._connection: GuardedConnection | None = None
-        self.is_aborted = False
-
-    def abort(self) -> None:
-        with self._lock:
-            self.is_aborted = True
-            if self._connection is not None:
-                self._connection.abort()
-
-    def watch(self, connection: GuardedConnection | None) -> None:
-        """The connection that is used from now on; None when it is no longer ours."""
-        with self._lock:
-            self._connection = connection
-            if self.is_aborted and connection is not None:
-                connection.abort()
-
-
-class Answer:
-    """One answer whose body is read as it comes.
-
-    `headers` is case-insensitive; `url` is where the answer came from after `hops` redirects, and
-    may be signed: it is for asking again, never for showing.
-    """
-
-    def __init__(
-        self, connection: GuardedConnection, wire: WireResponse, url: ParsedUrl, aborter: Aborter
-    ) -> None:
-        self._connection = connection
-        self._wire = wire
-        self._aborter = aborter
-        self.parsed_url = url
-        self.status = wire.status
-        self.headers: Message = wire.headers
-        self.hops = 0
-
-    @property
-    def url(self) -> str:
-        return str(self.parsed_url)
-
-    @property
-    def host(self) -> str:
-        return self.parsed_url.origin.host
-
-    @property
-    def raw(self) -> Answer:
-        """Something with `read` and `readinto`: the answer itself."""
-        return self
-
-    @property
-    def length(self) -> int | None:
-        """Bytes of the body that are still to come, when the server said how many there are."""
-        return None if self._wire.chunked else self._wire.length
-
-    @property
-    def is_length_certain(self) -> bool:
-        """False when only the end of the connection ends the body, so a cut looks like an end."""
-        return bool(self._wire.chunked) or self._wire.length is not None
-
-    def readinto(self, view: memoryview) -> int:
-        """What one read brings, at least one byte; 0 at the end. Raises Interrupted when the body
-        is shorter than announced, BadAnswer when its framing is wrong."""
-        try:
-            n_read = self._wire.readinto_now(view)
-        except LIBRARY_ERRORS as error:
-            raise library_error(error, self.host, connecting=False) from error
-        if n_read == 0 and self._aborter.is_aborted:
-            raise Interrupted(f"The connection to {self.host} was given up.", host=self.host)
-        return n_read
-
-    def read(self, max_bytes: int) -> bytes:
-        """The body up to this many bytes, waited for."""
-        buffer = bytearray(max_bytes)
-        filled = 0
-        with memoryview(buffer) as view:
-            while filled < max_bytes and (n_read := self.readinto(view[filled:])):
-                filled += n_read
-        return bytes(buffer[:filled])
-
-    def set_deadline(self, deadline: float | None) -> None:
-        """Reads after this moment of `time.monotonic` raise Interrupted."""
-        self._wire.wire.set_deadline(deadline)
-
-    def abort(self) -> None:
-        """End it from another thread: a reader gets Interrupted at once."""
-        self._aborter.abort()
-
-    def close(self, connections: Connections | None = None) -> None:
-        """Let go of it; the connection is kept only if the body was read to its end."""
-        self._aborter.watch(None)
-        is_read = self._wire.isclosed()
-        self._wire.close()
-        if is_read and connections is not None:
-            connections.give_back(self._connection)
-        else:
-            self._connection.dispose()
-
-
 @dataclass(frozen=True)
 class JsonAnswer:
     value: Any
@@ -183,6 +81,7 @@ class _Request:
     credential: Credential | None
     aborter: Aborter
     deadline: float | None
+    idle_timeout_s: float
 
 
 class GuardedClient:
@@ -215,17 +114,26 @@ class GuardedClient:
         method: str = "GET",
         accept: tuple[int, ...] = (200, 206),
         deadline_s: float | None = None,
+        idle_timeout_s: float | None = None,
         aborter: Aborter | None = None,
     ) -> Iterator[Answer]:
         """The answer, its body still to be read, after every redirect was checked and followed.
 
         Statuses outside `accept` are raised (see `transfer.errors`). `deadline_s` bounds all of it,
         the body included; without it headers have a minute and a body may go on while it comes.
+        `idle_timeout_s` replaces the policy's.
         """
         if _OURS & {name.lower() for name in headers or {}}:
             raise RuntimeError("Credentials travel as a Credential, and the client names itself.")
         deadline = None if deadline_s is None else time.monotonic() + deadline_s
-        request = _Request(method, headers or {}, credential, aborter or Aborter(), deadline)
+        request = _Request(
+            method,
+            headers or {},
+            credential,
+            aborter or Aborter(),
+            deadline,
+            idle_timeout_s or self.policy.idle_timeout_s,
+        )
         answer = self._walk(parse_url(url), request, accept)
         try:
             yield answer
@@ -344,7 +252,7 @@ class GuardedClient:
                 connection.connect()
                 connecting = False
             connection.request(request.method, url.target, headers=headers)
-            wire = connection.answer(deadline=deadline)
+            wire = connection.answer(deadline=deadline, idle_timeout_s=request.idle_timeout_s)
         except BaseException as error:
             request.aborter.watch(None)
             connection.dispose()
@@ -357,7 +265,11 @@ class GuardedClient:
     def _checked(self, answer: Answer, accept: tuple[int, ...]) -> Answer:
         try:
             if answer.status not in accept:
-                raise status_error(answer.status, answer.headers, _error_body(answer), answer.host)
+                error = status_error(
+                    answer.status, answer.headers, _error_body(answer), answer.host
+                )
+                error.details["hops"] = answer.hops
+                raise error
             check_headers(answer.headers, answer.host)
         except BaseException:
             answer.close()

@@ -102,10 +102,9 @@ class WireResponse(http.client.HTTPResponse):
             return 0
         n_read: int = self.fp.readinto1(view if self.length is None else view[: self.length])
         if n_read == 0:
-            missing, self.length = self.length, 0
             self._close_conn()
-            if missing:
-                raise http.client.IncompleteRead(b"", missing)
+            if self.length:
+                raise http.client.IncompleteRead(b"", self.length)
         elif self.length is not None:
             self.length -= n_read
             if self.length == 0:
@@ -171,9 +170,9 @@ class _Guarded(urllib3.connection.HTTPConnection):
         if control is not None:
             control.close()
 
-    def answer(self, *, deadline: float | None) -> WireResponse:
+    def answer(self, *, deadline: float | None, idle_timeout_s: float) -> WireResponse:
         """The answer to the request that was sent; its headers must be here by `deadline`."""
-        self.sock.settimeout(self._policy.idle_timeout_s)
+        self.sock.settimeout(idle_timeout_s)
         self.response_class = functools.partial(  # type: ignore[assignment]
             WireResponse, deadline=deadline
         )

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.transfer.origin import Origin, running
+from transfer import pulse
 from transfer.http import GuardedClient, OutboundPolicy
 
 
@@ -50,6 +51,11 @@ def make_client() -> Iterator[Callable[..., GuardedClient]]:
 @pytest.fixture
 def client(make_client: Callable[..., GuardedClient], origin: Origin) -> GuardedClient:
     return make_client(origin)
+
+
+@pytest.fixture(autouse=True)
+def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "FIRST_DELAY_SECONDS", 0.01)
 
 
 class Canary:
