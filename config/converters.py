@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.urls import register_converter
-from django.urls.converters import IntConverter
+from django.urls.converters import IntConverter, get_converters
 
 
 class RowIdConverter(IntConverter):
@@ -11,4 +11,6 @@ class RowIdConverter(IntConverter):
 
 
 def register() -> None:
-    register_converter(RowIdConverter, "id")
+    """Make `<id:…>` known; calling it again is harmless."""
+    if "id" not in get_converters():
+        register_converter(RowIdConverter, "id")

@@ -6,8 +6,11 @@ from django.contrib import admin
 from django.contrib.auth.decorators import login_required
 from django.urls import include, path
 
+from config import converters
 from config.views import DocsView, SchemaView
 from tokens.login import console_login
+
+converters.register()
 
 urlpatterns = [
     path("", include("downloads.page_urls")),
