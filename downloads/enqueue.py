@@ -299,6 +299,14 @@ def source_key(reference: Reference, resolution: Resolution, file: SourceFile) -
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
+def key_of(resolved: Resolved) -> str:
+    """The source key of the row that `resolved` would make: of its file, or of the bundle."""
+    key = source_key(resolved.reference, resolved.resolution, resolved.main.file)
+    if not resolved.is_bundle:
+        return key
+    return hashlib.sha256(f"bundle\0{key}".encode()).hexdigest()
+
+
 def _insert(user: Any, resolved: Resolved, wish: Wish) -> Download:
     common = _common(user, resolved, wish)
     metadata = resolved.resolution.as_dict()
@@ -310,9 +318,7 @@ def _insert(user: Any, resolved: Resolved, wish: Wish) -> Download:
         is_bundle=True,
         source_metadata=metadata,
         source_file_id="",
-        source_key=hashlib.sha256(
-            f"bundle\0{source_key(resolved.reference, resolved.resolution, main.file)}".encode()
-        ).hexdigest(),
+        source_key=key_of(resolved),
         model_name=resolved.name,
         model_type=main.model_type,
         file_name=(resolved.bundle_folder or main.file.name)[:255],

@@ -100,17 +100,17 @@ def _rows() -> Iterator[Metric]:
         "modelyard_download_bytes", "Bytes that came, by status.", labels=["status"]
     )
     for status in S:
-        row = rows.get(status, {})
-        count.add_metric([status], row.get("rows", 0))
-        size.add_metric([status], row.get("bytes") or 0)
+        row = rows.get(status)
+        count.add_metric([status], row["rows"] if row else 0)
+        size.add_metric([status], (row["bytes"] or 0) if row else 0)
     yield count
     yield size
     failures = GaugeMetricFamily(
         "modelyard_download_failures", "Failed files by error code.", labels=["code"]
     )
     failed = Download.objects.files().filter(status=S.FAILED)
-    for row in failed.values("error_code").annotate(rows=Count("pk")).order_by("error_code"):
-        failures.add_metric([row["error_code"]], row["rows"])
+    for code in failed.values("error_code").annotate(rows=Count("pk")).order_by("error_code"):
+        failures.add_metric([code["error_code"]], code["rows"])
     yield failures
     late = Download.objects.filter(status__in=RUNNING, lease_expires_at__lt=timezone.now()).count()
     yield _gauge("modelyard_expired_leases", "Running files whose worker is gone.", late)

@@ -28,16 +28,17 @@ from registry.errors import NotAModelFile
 from registry.inspect import inspect_file
 from registry.models import Root
 from registry.roots import default_root, partials_dir
-from sources.refs import CIVITAI
 from tokens import clients
 from transfer.errors import AuthRequired, NoSpace, RemoteGone
 from transfer.fetch import Fetched, FetchLimits, FilePlan, fetch
 
 S = DownloadStatus
 
-#: CivitAI's download route sometimes answers 404 for a file that is there.
-CIVITAI_TRIES = 3
 CIVITAI_PAUSE_SECONDS = 1.0
+LENGTH_UNKNOWN = (
+    "The server did not say how long the file is and published no digest, so a file that was cut "
+    "off cannot be told from a whole one by its length."
+)
 
 Asked = Callable[[], bool] | None
 
@@ -73,11 +74,16 @@ def _fetch(run: Run) -> Outcome:
     _check_space(download, directory)
     fetched = _fetch_patiently(run, root, directory)
     crash.point("fetch:done")
+    warnings = download.warnings
+    if not fetched.size_certain:
+        warnings = [*warnings, LENGTH_UNKNOWN]
     run.move(
         S.VERIFYING,
         actual_hash=fetched.sha256,
         actual_git_sha1=fetched.git_sha1,
-        content_type=fetched.content_type[:200],
+        # Nothing is asked when every byte was here already.
+        content_type=fetched.content_type[:200] or download.content_type,
+        warnings=list(dict.fromkeys(warnings)),
         downloaded_bytes=fetched.size_bytes,
         file_size_bytes=fetched.size_bytes,
         download_speed_bps=None,
@@ -115,18 +121,16 @@ def _check_space(download: Download, directory: Path) -> None:
 
 
 def _fetch_patiently(run: Run, root: Root, directory: Path) -> Fetched:
-    """Fetch; where CivitAI says 404, ask for the metadata again, up to three times in all."""
+    """Fetch; where CivitAI says 404, ask for the metadata again, up to three addresses in all."""
     source = Source.of(run.download)
     plan = source.plan()
-    tries = CIVITAI_TRIES if run.download.source_type == CIVITAI else 1
     while True:
-        tries -= 1
         try:
             return _fetch_once(run, source, plan, root, directory)
         except AuthRequired as error:
             raise source.refusal(error) from error
         except RemoteGone as error:
-            if tries == 0 or error.status != 404:
+            if error.status != 404 or not source.may_ask_again:
                 raise
             run.keeper.wait(CIVITAI_PAUSE_SECONDS)
             run.stop_if_asked()
@@ -147,7 +151,7 @@ def _fetch_once(run: Run, source: Source, plan: FilePlan, root: Root, directory:
         ),
         on_progress=ProgressWriter(run.claim, run.download.parent_id, run.on_progress),
         should_stop=run.keeper.check,
-        refresh=source.located,
+        refresh=source.located if source.may_be_refreshed else None,
         throttle=throttle(),
     )
 
@@ -161,6 +165,7 @@ def _verify(run: Run) -> Outcome:
         model_type=download.model_type,
         role=download.file_role,
         content_type=download.content_type,
+        base_model=download.base_model or "",
     )
     crash.point("verify:inspected")
     run.stop_if_asked()

@@ -1,8 +1,8 @@
 """The pass that makes losing a message, a worker or the broker cost time and nothing else.
 
 It compares the rows with the database's clock, brings them in order by the same filtered UPDATEs as
-everybody, and answers what should be sent again. It is safe to run twice at once; the Sweep row only
-spares the work.
+everybody, and answers what should be sent again. It is safe to run twice at once; the Sweep row
+only spares the work.
 """
 
 from __future__ import annotations

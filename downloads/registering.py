@@ -126,6 +126,9 @@ def _quarantine(run: Run, verdict: Verdict) -> None:
     with transaction.atomic():
         asset = _register(run, placement, verdict, published, quarantine_path=name)
         _complete(run, asset, replace(placement, relative_path=asset.relative_path))
+    if asset.quarantine_path != name:
+        # These very bytes are here already, and somebody has found them to be good.
+        move_away(quarantine_dir(placement.root), name, trash_dir(placement.root))
 
 
 def _publish_companion(run: Run) -> None:

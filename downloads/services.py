@@ -156,7 +156,7 @@ def reverify(*, download: Download, user: User) -> Download:
             f"this one is {download.status}.",
             status=str(download.status),
         )
-    registry_services.request_verify(download.asset)
+    registry_services.request_verify(asset=download.asset, user=user)
     return download
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -11,14 +10,15 @@ from django.conf import settings
 from config.errors import ModelyardError
 from downloads.credentials import credential_of, open_link
 from downloads.models import Download
-from sources.errors import EarlyAccess, LicenceRequired, TokenRejected, TokenRequired
 from sources.parse import parse_reference
-from sources.refs import DirectReference, Reference
+from sources.refs import CIVITAI, HUGGINGFACE, DirectReference, Reference
+from sources.refusals import explain
 from tokens import clients
-from tokens.models import Service
 from transfer.errors import AuthRequired, RemoteChanged
 from transfer.fetch import FilePlan
 from transfer.http import Credential
+
+CIVITAI_TRIES = 3
 
 
 def resolution_of(download: Download) -> dict[str, Any]:
@@ -44,6 +44,8 @@ class Source:
     download: Download
     reference: Reference
     credential: Credential | None
+    #: How many addresses it has given; CivitAI's 404 is believed after three.
+    given: int = 0
 
     @classmethod
     def of(cls, download: Download) -> Source:
@@ -78,37 +80,32 @@ class Source:
 
     def refusal(self, error: AuthRequired) -> ModelyardError:
         """What a 401 or 403 of the download route means for the user, and what to do about it."""
-        if self.download.source_type not in Service.values:
-            return error
-        kept = resolution_of(self.download)
-        name = Service(self.download.source_type).label
-        if kept.get("early_access") or kept.get("early_access_until"):
-            return _early_access(kept)
-        if self.credential is None:
-            return TokenRequired(
-                f"{name} gives this file only to a token. Save your {name} token in Settings, "
-                "then retry.",
-                service=self.download.source_type,
-            )
-        if error.status == 401:
-            return TokenRejected(
-                f"{name} refused your token. Renew it in Settings, then retry.",
-                service=self.download.source_type,
-            )
-        return LicenceRequired(
-            f"{name} does not let this account download the file. Open its page, accept the "
-            "licence or buy the access, then retry.",
-            service=self.download.source_type,
+        return explain(
+            error,
+            self.download.source_type,
+            had_token=self.credential is not None,
+            page_url=self.download.source_url,
         )
 
+    @property
+    def may_ask_again(self) -> bool:
+        """CivitAI's download route sometimes answers 404 for a file that is there."""
+        return self.download.source_type == CIVITAI and self.given < CIVITAI_TRIES
+
+    @property
+    def may_be_refreshed(self) -> bool:
+        """A signed address that ran out is asked for again; but not the third one."""
+        return self.download.source_type != CIVITAI or self.may_ask_again
+
     def _plan_for(self, url: str, size_bytes: int | None) -> FilePlan:
+        self.given += 1
         if isinstance(self.reference, DirectReference) and self.reference.has_secret:
             url = self.reference.url
         return FilePlan(
             url=url,
             size_bytes=size_bytes,
             # CivitAI publishes KiB, rounded.
-            size_exact=self.download.source_type == Service.HUGGINGFACE,
+            size_exact=self.download.source_type == HUGGINGFACE,
             sha256=self.download.expected_hash or "",
             git_sha1=self.download.expected_git_sha1,
             credential=self.credential,
@@ -121,16 +118,3 @@ def reference_of(download: Download) -> Reference:
     """The reference with its secret, which only the worker reads. Raises TokenUnreadable."""
     text = open_link(download) or download.source_reference
     return parse_reference(text, clients.endpoints())
-
-
-def _early_access(kept: dict[str, Any]) -> EarlyAccess:
-    text = kept.get("early_access_until")
-    if not text:
-        return EarlyAccess(
-            "This file is in paid early access. Buy it on its page with the account of your "
-            "token, then retry."
-        )
-    until = datetime.fromisoformat(text)
-    return EarlyAccess(
-        f"In early access until {until:%Y-%m-%d %H:%M} UTC; the download starts then.", until=until
-    )

@@ -47,11 +47,10 @@ class DatabaseThrottle:
 
     def _read(self) -> tuple[datetime, datetime]:
         rows = ByteBudget.objects.filter(name=NAME).values_list("spent_until", Now())
-        row = rows.first()
-        if row is None:
+        if not rows.exists():
             ByteBudget.objects.get_or_create(name=NAME, defaults={"spent_until": Now()})
-            row = rows.get()
-        return row
+        spent_until, now = rows.get()
+        return spent_until, now
 
 
 def throttle() -> DatabaseThrottle | None:

@@ -91,12 +91,12 @@ def bundle_status(children: Collection[str]) -> DownloadStatus:
     if there & RUNNING:
         return status.DOWNLOADING
     if there <= FINAL:
-        order = (status.FAILED, status.COMPLETED, status.CANCELLED)
-        return next((final for final in order if final in there), status.CANCELLED)
+        ends = (status.FAILED, status.COMPLETED, status.CANCELLED)
+        return next((end for end in ends if end in there), status.CANCELLED)
     if status.QUEUED in there:
         return status.DOWNLOADING if status.COMPLETED in there else status.QUEUED
-    order = (status.RETRY_WAITING, status.PARKED, status.REVIEW, status.PAUSED)
-    return next(waiting for waiting in order if waiting in there)
+    rests = (status.RETRY_WAITING, status.PARKED, status.REVIEW, status.PAUSED)
+    return next(rest for rest in rests if rest in there)
 
 
 def refresh_bundle(parent_id: int) -> None:
@@ -110,7 +110,9 @@ def refresh_bundle(parent_id: int) -> None:
         children = Download.objects.filter(parent=parent_id)
         rows = list(children.order_by("pk").values(*CHILD_FIELDS))
         status = bundle_status([row["status"] for row in rows])
-        failed = next((row for row in rows if row["status"] == DownloadStatus.FAILED), {})
+        failed: dict[str, Any] = next(
+            (row for row in rows if row["status"] == DownloadStatus.FAILED), {}
+        )
         due = [row["retry_at"] for row in rows if row["status"] in WAITS_UNTIL]
         started = [row["started_at"] for row in rows if row["started_at"]]
         sizes = [row["file_size_bytes"] for row in rows]
@@ -126,7 +128,7 @@ def refresh_bundle(parent_id: int) -> None:
             hash_verified=all(row["hash_verified"] for row in rows),
             hash_mismatch=any(row["hash_mismatch"] for row in rows),
             started_at=min(started, default=None),
-            retry_at=min(due, default=None),
+            retry_at=min(due) if status in WAITS_UNTIL else None,
             error_code=failed.get("error_code", ""),
             error_message=failed.get("error_message"),
             asset=next((row["asset"] for row in rows if row["asset"]), None),
