@@ -10,7 +10,6 @@ only an id; without a version's id nothing can be downloaded, and that is the on
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -29,6 +28,7 @@ from sources.errors import (
     EarlyAccess,
     NotDownloadable,
     NotFound,
+    SourceError,
     SourceFormat,
     SourceUnavailable,
     TokenRequired,
@@ -175,26 +175,33 @@ def _named(version: dict[str, Any]) -> str:
 
 
 def _with_access(resolution: Resolution, calls: Calls) -> Resolution:
-    """What the download route says to somebody without a token: its API does not tell it before.
+    """What the download route says of this caller: the API does not tell it before.
 
-    Only a clear word of the route counts; whatever else happens, the download itself will see it.
+    Asked are those without a token, for whom a login may be needed, and in early access those with
+    one, who may have bought it. Only a clear word counts; any other trouble is the download's.
     """
-    if calls.has_token or resolution.needs_token:
+    is_early = resolution.early_access
+    if calls.has_token != is_early or (resolution.needs_token and not is_early):
         return resolution
     url = resolution.file(resolution.chosen[0]).url
-    with contextlib.suppress(NotFound, SourceUnavailable, SourceFormat, TransferError):
-        try:
-            _touch(url, calls)
-        except TokenRequired as error:
-            return replace(resolution, needs_token=error.message)
-        except EarlyAccess as error:
-            return replace(
-                resolution,
-                needs_token=error.message,
-                early_access=True,
-                early_access_until=error.until,
-            )
-    return resolution
+    try:
+        _touch(url, calls)
+    except TokenRequired as error:
+        return replace(resolution, needs_token=error.message)
+    except EarlyAccess as error:
+        return replace(
+            resolution,
+            needs_token=error.message,
+            early_access=True,
+            early_access_until=error.until or resolution.early_access_until,
+        )
+    except NotDownloadable:
+        if is_early:
+            return resolution  # an account without a grant, today
+        raise
+    except (SourceError, TransferError):
+        return resolution
+    return replace(resolution, early_access=False, early_access_until=None)
 
 
 def _touch(url: str, calls: Calls) -> None:

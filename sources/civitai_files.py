@@ -7,6 +7,7 @@ download route picks a file by the preferences of the token's owner, so the id i
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -47,6 +48,7 @@ _MAIN_KINDS_OF = {
 }
 _SUFFIXES = {"safetensors": ".safetensors", "pickle": ".ckpt", "gguf": ".gguf", "onnx": ".onnx"}
 _FORMAT_RANK = {"safetensors": 0, "gguf": 1, "pickle": 2}
+_DOWNLOAD_PATH = re.compile(r"/api/download/models/[0-9]{1,10}", re.ASCII)
 _CONFIG_EXTENSIONS = frozenset({"yaml", "yml", "json", "txt"})
 
 
@@ -157,7 +159,7 @@ def _download_url(
     link = urlsplit(as_url(plain.get("downloadUrl")))
     own_host = urlsplit(endpoint).hostname
     host = (link.hostname or "").removeprefix("www.")
-    if host in {*CIVITAI_HOSTS, own_host} and link.path.startswith("/api/download/models/"):
+    if host in {*CIVITAI_HOSTS, own_host} and _DOWNLOAD_PATH.fullmatch(link.path):
         pairs = parse_qsl(link.query)
         path = link.path
     else:

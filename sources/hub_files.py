@@ -217,7 +217,7 @@ def _parts(files: list[HubFile]) -> Selection:
     sharded = sorted((file for file in files if _SHARD.match(file.base)), key=lambda one: one.path)
     whole = [file for file in files if not _SHARD.match(file.base)]
     if whole or not sharded:
-        return Selection((whole or files)[:1])
+        return Selection(((whole or files)[0],))
     first = _SHARD.match(sharded[0].base)
     stem = first["stem"] if first else ""
     parts = tuple(file for file in sharded if file.base.startswith(stem))

@@ -92,8 +92,10 @@ _EXTRAS = (
 _CARD_EXTRAS = ("language", "datasets", "license", "license_name", "pipeline_tag", "metrics")
 
 
-def resolve(reference: HuggingFaceReference, *, calls: Calls, endpoint: str) -> Resolution:
-    """Everything the Hub says about what is named.
+def resolve(
+    reference: HuggingFaceReference, *, calls: Calls, endpoint: str, describe: bool = True
+) -> Resolution:
+    """Everything the Hub says about what is named; without `describe` not its README.
 
     Raises NotFound, NotDownloadable, TokenRequired, TokenRejected, LicenceRequired,
     TooLargeForHttp, SourceFormat, SourceUnavailable.
@@ -105,6 +107,8 @@ def resolve(reference: HuggingFaceReference, *, calls: Calls, endpoint: str) -> 
     pinned = replace(reference, revision=_commit(info) or reference.revision)
     resolution = build(reference, pinned, info, files, selection, endpoint=endpoint)
     _check_gate(resolution, info, calls)
+    if not describe:
+        return resolution
     return replace(resolution, description=_description(pinned, files, calls, endpoint))
 
 

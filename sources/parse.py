@@ -58,11 +58,6 @@ ACCEPTED_FORMS = (
 )
 
 _KNOWN_HOSTS = CIVITAI_HOSTS | ARCHIVE_HOSTS | HUGGINGFACE_HOSTS
-_FILE_SUFFIX = re.compile(
-    r"\.(?:safetensors|sft|ckpt|pt|pth|bin|gguf|onnx|pkl|zip|tar|gz|7z|json|ya?ml|txt|html?|md"
-    r"|png|jpe?g|webp|model|msgpack|h5|npz)$",
-    re.IGNORECASE,
-)
 _AIR = re.compile(
     r"""
     ^(?:urn:)?(?:air:)?
@@ -317,7 +312,8 @@ def _from_repo_text(text: str) -> Reference:
     parts = repo.split("/")
     if len(parts) != 2 or not all(_REPO_PART.match(part) for part in parts):
         _refuse("That is no link, no id and no repository.")
-    if "." in parts[0] and _FILE_SUFFIX.search(parts[1]):
+    if "." in parts[0]:
+        # No account of the Hub has a dot in its name, and every host does.
         _refuse("That looks like a link without https:// in front.")
     return _named_part(parts, unquote(revision) or DEFAULT_REVISION, rest)
 

@@ -63,6 +63,8 @@ class SourceFile:
     `file_id` is stable where the name is not: CivitAI's numeric file id, the path in a HuggingFace
     repository, "file" for a direct link. `path` is the relative path inside a snapshot ("" where
     there is none). `size_bytes` is None when unknown; a CivitAI size is rounded from KiB.
+    `model_type` is the file's own: in a snapshot the parts differ, and its one folder follows the
+    type of the resolution. `url` holds no secret; a direct link with one is put back by the caller.
     """
 
     file_id: str
@@ -126,9 +128,9 @@ class Resolution:
 
     `files` are all files that may be downloaded; `chosen` are the ids of those that a plain
     "download" means, the main one first. `reference` is the canonical text: it parses back to what
-    was resolved. `needs_token` says why a token is needed ("" when none is). `early_access_until`
-    lies in the future or is None; `early_access` alone means paid without an end.
-    `warnings` are sentences for the user.
+    was resolved, at HuggingFace pinned to the commit. `needs_token` says why a token is needed (""
+    when none is). `early_access_until` lies in the future or is None; `early_access` alone means
+    paid without an end. `warnings` are sentences for the user.
     """
 
     source_type: str  # civitai, huggingface, direct

@@ -114,7 +114,7 @@ class Resolver:
         calls = self._calls(credential, deadline_s)
         if isinstance(reference, CivitaiReference):
             return civitai.locate(reference, file_id, calls=calls, endpoint=self.endpoints.civitai)
-        resolution = self._ask(reference, calls)
+        resolution = self._ask(reference, calls, describe=False)
         try:
             return resolution.file(file_id)
         except KeyError:
@@ -144,14 +144,16 @@ class Resolver:
             raise TokenRejected(f"{NAMES[service]} does not know this token.")
         return name
 
-    def _ask(self, reference: Reference, calls: Calls) -> Resolution:
+    def _ask(self, reference: Reference, calls: Calls, *, describe: bool = True) -> Resolution:
         if isinstance(reference, CivitaiReference):
             return civitai.resolve(
                 reference, calls=calls, endpoint=self.endpoints.civitai, now=self._now()
             )
         if isinstance(reference, DirectReference):
             return direct.resolve(reference, calls=calls)
-        return huggingface.resolve(reference, calls=calls, endpoint=self.endpoints.huggingface)
+        return huggingface.resolve(
+            reference, calls=calls, endpoint=self.endpoints.huggingface, describe=describe
+        )
 
     def _own(self, reference: Reference, credential: Credential | None) -> Credential | None:
         """A credential is used for its own service only, whatever was handed in."""

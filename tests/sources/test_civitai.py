@@ -628,6 +628,23 @@ def test_a_passing_fault_of_the_download_route_does_not_spoil_the_resolution(
     assert resolve("1231067", routes).needs_token == ""
 
 
+def test_whoever_bought_early_access_is_not_held_back() -> None:
+    model = recorded("civitai/model_1231067_lora_2025.json")
+    model["modelVersions"][0]["earlyAccessDeadline"] = "2026-12-01T00:00:00Z"
+    token = Endpoints().credential("civitai", "canary")
+    reference = parse_reference("1231067", Endpoints())
+    route = f"{CIVITAI}/api/download/models/1387174"
+    no_grant = Reply({"error": "You do not have access to download this file"}, 403)
+
+    bought = resolver(FakeClient(civitai_routes(model=model))).resolve(reference, credential=token)
+    client = FakeClient(civitai_routes(model=model) | {route: no_grant})
+    other = resolver(client).resolve(reference, credential=token)
+
+    assert not bought.early_access
+    assert other.early_access
+    assert other.early_access_until == datetime(2026, 12, 1, tzinfo=UTC)
+
+
 def test_an_answer_without_the_page_of_the_model_says_so_and_is_not_cached() -> None:
     version = recorded("civitai/version_1387174_lora_2025.json")
     routes = civitai_routes(version=version) | {f"{CIVITAI}/api/v1/models/1231067": Reply({}, 503)}

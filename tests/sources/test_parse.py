@@ -261,6 +261,7 @@ NOT_UNDERSTOOD = [
     "hf://buckets/o/n",
     "hf://gpt2",
     "example.com/file.safetensors",
+    "example.com/folder",
     "o/n/m",
     "../etc/passwd",
     "C:\\models\\x.safetensors",
