@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, cast
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import resolve_url
-from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
@@ -27,38 +27,42 @@ class PageRequest(HttpRequest):
     htmx: HtmxDetails
 
 
-def page(
-    view: Callable[Concatenate[PageRequest, P], HttpResponse] | None = None, *, permission: str = ""
-) -> Any:
-    """Let in who is logged in (and has `permission`); others go to the login page, or get a 403.
+View = Callable[Concatenate[PageRequest, P], HttpResponseBase]
+Guarded = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+
+
+def page(view: View[P]) -> Guarded[P]:
+    """Let in who is logged in; others go to the login page.
 
     A request by htmx would show the login page inside the page, so it is told to go there.
     """
-
-    def decorate(
-        inner: Callable[Concatenate[PageRequest, P], HttpResponse],
-    ) -> Callable[..., HttpResponse]:
-        @wraps(inner)
-        def wrapped(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-            if not request.user.is_authenticated:
-                if request.htmx:
-                    return HttpResponseClientRedirect(resolve_url(settings.LOGIN_URL))
-                return redirect_to_login(request.get_full_path())
-            if permission and not request.user.has_perm(permission):
-                raise PermissionDenied
-            return inner(request, *args, **kwargs)
-
-        return wrapped
-
-    return decorate(view) if view is not None else decorate
+    return _guarded(view, "")
 
 
-def back(request: PageRequest, default: str, *args: Any) -> HttpResponseRedirect:
-    """To where the form named by its `next` field, if that is a place of ours."""
-    target = request.POST.get("next", "")
-    if not url_has_allowed_host_and_scheme(target, allowed_hosts={request.get_host()}):
-        target = resolve_url(default, *args)
-    return HttpResponseRedirect(target)
+def page_for(permission: str) -> Callable[[View[P]], Guarded[P]]:
+    """As `page`, for people who have `permission`; others get a 403."""
+
+    def decorate(view: View[P]) -> Guarded[P]:
+        return _guarded(view, permission)
+
+    return decorate
+
+
+def _guarded(view: View[P], permission: str) -> Guarded[P]:
+    @wraps(view)
+    def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        wanted = cast("PageRequest", request)
+        if not wanted.user.is_authenticated:
+            if wanted.htmx:
+                return HttpResponseClientRedirect(resolve_url(settings.LOGIN_URL))
+            return redirect_to_login(request.get_full_path())
+        if any("\0" in text for _name, texts in request.POST.lists() for text in texts):
+            raise BadRequest("A form never holds NUL; PostgreSQL could not store it.")
+        if permission and not wanted.user.has_perm(permission):
+            raise PermissionDenied
+        return view(wanted, *args, **kwargs)
+
+    return wrapped
 
 
 def say(request: HttpRequest, text: str, *, error: bool = False) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -84,6 +84,15 @@ class Here:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`way_out` is retry, licence, or "" when only another link helps."""
+
+    message: str
+    code: str
+    way_out: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """`problem` says why nothing can start; `service` asks for a token of that service."""
@@ -118,14 +127,12 @@ class Card:
     space: str = ""
     service: str = ""
     service_reason: str = ""
-    problem: str = ""
-    problem_code: str = ""
-    problem_kind: str = ""  # retry, licence, or "" when only another link helps
+    problem: Problem | None = None
     field_errors: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_ready(self) -> bool:
-        return not self.problem and not self.service
+        return self.problem is None and not self.service
 
 
 def key_of(url: str) -> str:
@@ -147,8 +154,8 @@ def card_of(
     size = _total_size(resolved)
     picture = next((item for item in resolution.previews if item.kind == "image"), None)
     until = resolution.early_access_until
-    parks = until is not None and until > now and not resolved.has_credential
-    needs_token = bool(resolution.needs_token) and not resolved.has_credential and not parks
+    parks_until = until if until and until > now and not resolved.has_credential else None
+    needs_token = bool(resolution.needs_token) and not (resolved.has_credential or parks_until)
     return Card(
         key=key_of(url),
         url=url,
@@ -186,11 +193,11 @@ def card_of(
             base_model=resolution.base_model,
         ),
         here=_here(resolved.duplicate.existing_asset, resolved.duplicate.reason),
-        starts_at=_moment(until) if parks else "",
+        starts_at=_moment(parks_until) if parks_until else "",
         space=_missing_space(Path(main.placement.root.path), size),
         service=_service(resolution.source_type) if needs_token else "",
         service_reason=resolution.needs_token if needs_token else "",
-        **_problem(error),
+        problem=_problem(error) if error is not None else None,
     )
 
 
@@ -208,26 +215,22 @@ def card_of_error(error: ModelyardError, *, url: str, reference: Reference | Non
         source_url=reference.page_url if reference else "",
         service=service,
         service_reason=error.message if service else "",
-        **({} if service else _problem(error)),
+        problem=None if service else _problem(error),
     )
 
 
 def with_token_error(card: Card, error: ModelyardError, service: str) -> Card:
     """The same card, with what was wrong about the token beside its field."""
-    values = {name: getattr(card, name) for name in card.__slots__}
-    values |= {"service": service, "field_errors": {"token": error.message}, "problem": ""}
-    return Card(**values)
+    return replace(card, service=service, field_errors={"token": error.message}, problem=None)
 
 
-def _problem(error: ModelyardError | None) -> dict[str, str]:
-    if error is None:
-        return {}
-    kind = ""
+def _problem(error: ModelyardError) -> Problem:
+    way_out = ""
     if isinstance(error, LicenceRequired):
-        kind = "licence"
+        way_out = "licence"
     elif error.retryable or error.http_status >= 500 or error.http_status == 429:
-        kind = "retry"
-    return {"problem": error.message, "problem_code": error.code, "problem_kind": kind}
+        way_out = "retry"
+    return Problem(error.message, error.code, way_out)
 
 
 def _source(source_type: str) -> str:

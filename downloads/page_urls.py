@@ -16,8 +16,8 @@ urlpatterns = [
     path("downloads/token", views.token_for_link, name="link_token"),
     path("downloads/all/<slug:action>", views.act_all, name="act_all"),
     path("downloads/selected/<slug:action>", views.act_selected, name="act_selected"),
-    path("downloads/<int:pk>/finalize", views.finalize, name="finalize"),
-    path("downloads/<int:pk>/token", views.token_for_row, name="token"),
-    path("downloads/<int:pk>/picture", views.picture, name="picture"),
-    path("downloads/<int:pk>/<slug:action>", views.act, name="act"),
+    path("downloads/<id:pk>/finalize", views.finalize, name="finalize"),
+    path("downloads/<id:pk>/token", views.token_for_row, name="token"),
+    path("downloads/<id:pk>/picture", views.picture, name="picture"),
+    path("downloads/<id:pk>/<slug:action>", views.act, name="act"),
 ]

@@ -134,10 +134,6 @@ class Meter:
     speed: str = ""
     left: str = ""
 
-    @property
-    def line(self) -> str:
-        return " · ".join(part for part in (self.amount, self.speed, self.left) if part)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -370,7 +366,6 @@ def row_of(
     """
     ahead = (positions or {}).get(download.pk)
     step = next_step(download)
-    metadata = _annotated(download)
     state = _bundle_state(download, children, now) if download.is_bundle else None
     return Row(
         pk=download.pk,
@@ -378,14 +373,14 @@ def row_of(
         status=download.status,
         state=state or state_of(download, now=now, ahead=ahead),
         name=download.model_name,
-        version=metadata["version"],
+        version=getattr(download, "version_name", None) or "",
         file_name=download.bundle_path or download.file_name,
         source=download.source_type if download.source_type in SOURCE_NAMES else "direct",
         source_name=SOURCE_NAMES.get(download.source_type, download.source_type),
         source_url=download.source_url,
         badges=badges_of(download),
         picture=picture,
-        mature=metadata["mature"],
+        mature=_is_mature(download),
         meter=bundle_meter(children) if download.is_bundle else meter_of(download),
         actions=actions_of(download),
         menu=menu_of(download),
@@ -485,13 +480,10 @@ def _other_owner(download: Download, viewer_id: int | None) -> str:
     return str(download.initiated_by)
 
 
-def _annotated(download: Download) -> dict[str, str | bool]:
-    """What the list's query took out of the metadata, see `board`."""
-    level = getattr(download, "preview_level", None)
-    return {
-        "version": getattr(download, "version_name", None) or "",
-        "mature": bool(level and int(level) >= MATURE_LEVEL),
-    }
+def _is_mature(download: Download) -> bool:
+    """By the annotation that the list's query took out of the metadata, see `board`."""
+    level = str(getattr(download, "preview_level", None) or "")
+    return level.isdecimal() and int(level) >= MATURE_LEVEL
 
 
 #: CivitAI's mask: 1 PG, 2 PG-13, 4 R, 8 X, 16 XXX. From R on a picture is blurred.

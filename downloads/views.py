@@ -20,7 +20,7 @@ from django_htmx.http import trigger_client_event
 from redis.exceptions import RedisError
 
 from config.errors import ModelyardError
-from config.pages import PageRequest, page, say
+from config.pages import PageRequest, page, page_for, say
 from downloads import services
 from downloads.board import Look, board_of
 from downloads.cards import Card, Edits, card_of, card_of_error, with_token_error
@@ -96,7 +96,7 @@ def _queue_context(
 
 
 @require_POST
-@page(permission=REQUEST_CONTENT)
+@page_for(REQUEST_CONTENT)
 def resolve(request: PageRequest) -> HttpResponse:
     """The preview of every link in the box."""
     links = list(dict.fromkeys(_lines(request.POST.get("url", ""))))[:MOST_LINKS_AT_ONCE]
@@ -107,7 +107,7 @@ def resolve(request: PageRequest) -> HttpResponse:
 
 
 @require_POST
-@page(permission=REQUEST_CONTENT)
+@page_for(REQUEST_CONTENT)
 def add(request: PageRequest) -> HttpResponse:
     """Start what a card shows."""
     form = request.POST
@@ -134,7 +134,7 @@ def add(request: PageRequest) -> HttpResponse:
 
 
 @require_POST
-@page(permission=REQUEST_CONTENT)
+@page_for(REQUEST_CONTENT)
 def token_for_link(request: PageRequest) -> HttpResponse:
     """Keep a token that a link needs, then look again."""
     url = request.POST.get("url", "").strip()
@@ -221,7 +221,7 @@ COMMANDS: dict[str, Command] = {
     "retry": lambda request, row: _ignore(services.retry(download=row, user=request.user)),
     "verify": lambda request, row: _ignore(services.reverify(download=row, user=request.user)),
     "first": lambda request, row: _ignore(
-        services.reorder(download=row, user=request.user, place=1)
+        services.reorder(download=row, user=request.user, position=0)
     ),
     "now": _now,
     "dismiss": _dismiss,
@@ -234,7 +234,7 @@ def _ignore(_download: Download) -> None:
 
 
 @require_POST
-@page(permission=REQUEST_CONTENT)
+@page_for(REQUEST_CONTENT)
 def act(request: PageRequest, pk: int, action: str) -> HttpResponse:
     if action not in COMMANDS:
         raise Http404
@@ -247,23 +247,23 @@ def act(request: PageRequest, pk: int, action: str) -> HttpResponse:
 
 
 @require_POST
-@page(permission=REQUEST_CONTENT)
+@page_for(REQUEST_CONTENT)
 def act_selected(request: PageRequest, action: str) -> HttpResponse:
     """One command to every selected row; rows that it does not fit stay as they are."""
-    rows = Download.objects.of_user(request.user).filter(
+    rows = Download.objects.commanded_by(request.user).filter(
         pk__in=_numbers(request.POST.getlist("ids"))
     )
     return _act_on(request, action, rows)
 
 
 @require_POST
-@page(permission=REQUEST_CONTENT)
+@page_for(REQUEST_CONTENT)
 def act_all(request: PageRequest, action: str) -> HttpResponse:
-    """Pause or resume everything that this person sees."""
+    """Pause or resume everything that this person may command."""
     if action not in {"pause", "resume"}:
         raise Http404
     statuses = [S.QUEUED, S.DOWNLOADING] if action == "pause" else [S.PAUSED]
-    rows = Download.objects.of_user(request.user).top_level().filter(status__in=statuses)
+    rows = Download.objects.commanded_by(request.user).top_level().filter(status__in=statuses)
     return _act_on(request, action, rows)
 
 
@@ -282,7 +282,7 @@ def _act_on(request: PageRequest, action: str, rows: Iterable[Download]) -> Http
 
 
 @require_POST
-@page(permission=REQUEST_CONTENT)
+@page_for(REQUEST_CONTENT)
 def finalize(request: PageRequest, pk: int) -> HttpResponse:
     form = request.POST
     try:
@@ -300,7 +300,7 @@ def finalize(request: PageRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-@page(permission=REQUEST_CONTENT)
+@page_for(REQUEST_CONTENT)
 def token_for_row(request: PageRequest, pk: int) -> HttpResponse:
     """Keep the token that a failed download lacked, and try it again."""
     download = _own(request, pk)
@@ -320,7 +320,8 @@ def token_for_row(request: PageRequest, pk: int) -> HttpResponse:
 @page
 def picture(request: PageRequest, pk: int) -> HttpResponse:
     """The first picture of a download's source, shrunk by us; 404 when there is none to be had."""
-    previews = _own(request, pk).source_metadata.get("previews") or []
+    seen = get_object_or_404(Download.objects.of_user(request.user), pk=pk)
+    previews = seen.source_metadata.get("previews") or []
     url = next((str(item.get("url", "")) for item in previews if item.get("kind") == "image"), "")
     if not url:
         raise Http404
@@ -383,7 +384,8 @@ def _answer(
 
 
 def _own(request: PageRequest, pk: int) -> Download:
-    return get_object_or_404(Download.objects.of_user(request.user), pk=pk)
+    """The row, for a command to it."""
+    return get_object_or_404(Download.objects.commanded_by(request.user), pk=pk)
 
 
 def _lines(text: str) -> list[str]:

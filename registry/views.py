@@ -24,14 +24,12 @@ from registry.models import (
     PlacementRule,
     PreviewStatus,
 )
-from registry.previews import preview_path
 from registry.words import TYPE_NAMES, words_of
 
 CHANGE_ASSET = "registry.change_asset"
 CHANGE_RULES = "registry.change_placementrule"
 PAGE_SIZE = 60
 HISTORY_ROWS = 50
-PICTURE_AGE_S = 24 * 3600
 #: CivitAI's mask: from R (4) on a picture is blurred until somebody asks for it.
 MATURE_LEVEL = 4
 
@@ -182,20 +180,6 @@ def _licence(licence: dict[str, Any]) -> list[tuple[str, str]]:
 def _versions(asset: Asset) -> list[dict[str, Any]]:
     said = asset.metadata.get("source_metadata") or {}
     return [item for item in said.get("versions") or () if isinstance(item, dict)][:60]
-
-
-@require_safe
-@page
-def picture(request: PageRequest, pk: int, picture_id: int) -> HttpResponse:
-    preview = get_object_or_404(AssetPreview, pk=picture_id, asset_id=pk)
-    path = preview_path(preview)
-    if path is None:
-        raise Http404
-    # Small, and written by us; an ASGI server would read a file response into memory all the same.
-    response = HttpResponse(path.read_bytes(), content_type="image/webp")
-    response["Cache-Control"] = f"private, max-age={PICTURE_AGE_S}"
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
 
 
 def _verify(request: PageRequest, asset: Asset) -> str:

@@ -17,5 +17,5 @@ urlpatterns = [
     path("settings/tokens/<slug:service>/check", views.token_check, name="token-check"),
     path("settings/tokens/<slug:service>/delete", views.token_delete, name="token-delete"),
     path("settings/keys", views.key_create, name="key-create"),
-    path("settings/keys/<int:pk>/revoke", views.key_revoke, name="key-revoke"),
+    path("settings/keys/<id:pk>/revoke", views.key_revoke, name="key-revoke"),
 ]

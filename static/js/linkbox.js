@@ -40,7 +40,7 @@
 
   function showSource() {
     const found = [...new Set(lines().map(sourceOf))];
-    const source = found.length === 1 ? found[0] : found.length ? "direct" : "none";
+    const source = found.length === 1 ? found[0] : "none";
     for (const mark of document.querySelectorAll("#link-source [data-source]")) {
       mark.hidden = mark.dataset.source !== source;
     }
@@ -110,14 +110,15 @@
     card.dataset.failed = "yes";
   }
 
-  function lookUp() {
+  // By itself only what looks like a link is asked for; Enter asks for every line.
+  function lookUp({ byItself = false } = {}) {
     clearTimeout(timer);
     const wanted = lines();
     for (const card of cards.querySelectorAll(".card")) {
       if (!wanted.includes(card.dataset.link) || card.dataset.failed) card.remove();
     }
     for (const link of wanted) {
-      if (cardFor(link)) continue;
+      if (cardFor(link) || (byItself && sourceOf(link) === "none")) continue;
       const card = skeleton(link);
       cards.append(card);
       waiting.push(card);
@@ -128,10 +129,7 @@
 
   function later(ms) {
     clearTimeout(timer);
-    timer = setTimeout(() => {
-      const wanted = lines();
-      if (wanted.length === 0 || wanted.every((line) => sourceOf(line) !== "none")) lookUp();
-    }, ms);
+    timer = setTimeout(() => lookUp({ byItself: true }), ms);
   }
 
   function setLinks(links) {
