@@ -21,7 +21,7 @@ TransferError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from email.message import Message
 
 from config.errors import ModelyardError
 
@@ -83,12 +83,12 @@ class RemoteBusy(TransferError):
         *,
         status: int,
         retry_after_s: float | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Message | None = None,
     ) -> None:
         super().__init__(message, status=status)
         self.status = status
         self.retry_after_s = retry_after_s
-        self.headers = headers or {}
+        self.headers = headers if headers is not None else Message()
 
 
 class RemoteStatus(TransferError):
@@ -101,12 +101,12 @@ class RemoteStatus(TransferError):
         *,
         status: int,
         body: bytes = b"",
-        headers: Mapping[str, str] | None = None,
+        headers: Message | None = None,
     ) -> None:
         super().__init__(message, status=status)
         self.status = status
         self.body = body
-        self.headers = headers or {}
+        self.headers = headers if headers is not None else Message()
 
 
 class AuthRequired(RemoteStatus):
