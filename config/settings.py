@@ -81,6 +81,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": REDIS_KEY_PREFIX,
     # Longer than any transfer: a message that comes back is a duplicate and finds nothing to claim.
     "visibility_timeout": 24 * 3600,
+    # A request or a stage must not wait for a broker that is away: kombu would try for six seconds.
+    "max_retries": 1,
+    "interval_start": 0.0,
+    "interval_step": 0.1,
+    "interval_max": 0.1,
     "socket_timeout": 30,
     "socket_keepalive": True,
     "health_check_interval": 25,
@@ -101,6 +106,7 @@ CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 0.5
 #: Touched at every turn of beat's loop, for `manage.py up` and health checks.
 BEAT_TICK_FILE = DATA_DIR / "beat.tick"
 CELERY_TASK_DEFAULT_QUEUE = "general"
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
 CELERY_TIMEZONE = _read.text("TIME_ZONE", "UTC")
 # The registry of jobs fills the schedule; the rows let an admin switch a job off in the console.
 CELERY_BEAT_SCHEDULER = "config.beat:Scheduler"
@@ -279,6 +285,13 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api",
     "COMPONENT_SPLIT_REQUEST": True,
+    # Several rows have a status; without names of their own the schema would number them.
+    "ENUM_NAME_OVERRIDES": {
+        "ModelTypeEnum": "registry.models.MODEL_TYPE_CHOICES",
+        "AssetStatusEnum": "registry.models.AssetStatus",
+        "PreviewStatusEnum": "registry.models.PreviewStatus",
+        "DownloadStatusEnum": "downloads.models.STATUS_CHOICES",
+    },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
 }
 

@@ -13,7 +13,6 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
-from django.forms.models import BaseModelFormSet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -60,7 +59,7 @@ class RootAdmin(ReadOnly, admin.ModelAdmin):
         return request.user.has_perm("registry.change_root")
 
 
-# --- Rules -----------------------------------------------------------------------------------------
+# --- Rules ----------------------------------------------------------------------------------------
 
 
 class RuleForm(forms.ModelForm):
@@ -96,13 +95,6 @@ class PlacementRuleAdmin(admin.ModelAdmin):
 
     def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> type[RuleForm]:
         return RuleForm
-
-    def get_changelist_formset(
-        self, request: HttpRequest, **kwargs: Any
-    ) -> type[BaseModelFormSet[PlacementRule, RuleForm]]:
-        # The type stays what it is: the list edits the other fields.
-        kwargs["fields"] = self.list_editable
-        return super().get_changelist_formset(request, **kwargs)  # type: ignore[return-value]
 
     def get_urls(self) -> list[URLPattern]:
         preview = path(
@@ -149,7 +141,7 @@ class PlacementRuleAdmin(admin.ModelAdmin):
             services.update_rule(rule=rule, user=request.user, is_active=is_active)
 
 
-# --- Assets ----------------------------------------------------------------------------------------
+# --- Assets ---------------------------------------------------------------------------------------
 
 
 class AssetForm(forms.ModelForm):
@@ -219,7 +211,7 @@ class AssetAdmin(admin.ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Asset | None = None) -> list[str]:
         return [field.name for field in Asset._meta.fields if field.name not in EDITABLE]
 
-    def get_fields(self, request: HttpRequest, obj: Asset | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Asset | None = None) -> list[Any]:
         return [*EDITABLE, *(n for n in self.get_readonly_fields(request, obj) if n != "id")]
 
     def has_add_permission(self, request: HttpRequest) -> bool:

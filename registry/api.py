@@ -19,7 +19,7 @@ from config.api import AnyAccept
 from config.permissions import HasPermission
 from registry import services
 from registry.filters import AssetFilter
-from registry.models import Asset, AssetStatus, PlacementRule
+from registry.models import Asset, AssetQuerySet, AssetStatus, PlacementRule
 from registry.previews import fetch_thumbnail, preview_path, read_signed
 from registry.serializers import (
     AcceptInput,
@@ -57,7 +57,7 @@ def checked(serializer_class: type[Any], data: Any, **options: Any) -> dict[str,
     return values
 
 
-def all_assets() -> QuerySet[Asset]:
+def all_assets() -> AssetQuerySet:
     return Asset.objects.select_related("root", "added_by").prefetch_related("previews")
 
 
@@ -65,7 +65,9 @@ def accepted(asset: Asset) -> Response:
     return Response(AssetSerializer(asset).data, status=status.HTTP_202_ACCEPTED)
 
 
-@extend_schema(summary="Assets, the newest first", operation_id="assets_list")
+@extend_schema_view(
+    get=extend_schema(summary="Assets, the newest first", operation_id="assets_list")
+)
 class AssetListView(generics.ListAPIView[Asset]):
     serializer_class = AssetSerializer
     filterset_class = AssetFilter
@@ -117,26 +119,26 @@ class AssetCommandView(APIView):
         return get_object_or_404(all_assets(), pk=pk)
 
 
-@extend_schema(
-    summary="Fetch the metadata again from the source",
-    operation_id="assets_refresh",
-    request=EmptyInput,
-    responses={202: AssetSerializer},
-)
 class RefreshView(AssetCommandView):
+    @extend_schema(
+        summary="Fetch the metadata again from the source",
+        operation_id="assets_refresh",
+        request=EmptyInput,
+        responses={202: AssetSerializer},
+    )
     def post(self, request: Request, pk: int) -> Response:
         asset = self.get_asset(pk)
         checked(EmptyInput, request.data)
         return accepted(services.request_refresh(asset=asset, user=request.user))
 
 
-@extend_schema(
-    summary="Fetch pictures that are missing or failed",
-    operation_id="assets_preview",
-    request=EmptyInput,
-    responses={202: AssetSerializer},
-)
 class PreviewView(AssetCommandView):
+    @extend_schema(
+        summary="Fetch pictures that are missing or failed",
+        operation_id="assets_preview",
+        request=EmptyInput,
+        responses={202: AssetSerializer},
+    )
     def post(self, request: Request, pk: int) -> Response:
         asset = self.get_asset(pk)
         checked(EmptyInput, request.data)
@@ -144,26 +146,26 @@ class PreviewView(AssetCommandView):
         return accepted(self.get_asset(pk))
 
 
-@extend_schema(
-    summary="Hash the file again",
-    operation_id="assets_verify",
-    request=EmptyInput,
-    responses={202: AssetSerializer},
-)
 class VerifyView(AssetCommandView):
+    @extend_schema(
+        summary="Hash the file again",
+        operation_id="assets_verify",
+        request=EmptyInput,
+        responses={202: AssetSerializer},
+    )
     def post(self, request: Request, pk: int) -> Response:
         asset = self.get_asset(pk)
         checked(EmptyInput, request.data)
         return accepted(services.request_verify(asset=asset, user=request.user))
 
 
-@extend_schema(
-    summary="Take a flagged asset out of quarantine",
-    operation_id="assets_accept",
-    request=AcceptInput,
-    responses={202: AssetSerializer},
-)
 class AcceptView(AssetCommandView):
+    @extend_schema(
+        summary="Take a flagged asset out of quarantine",
+        operation_id="assets_accept",
+        request=AcceptInput,
+        responses={202: AssetSerializer},
+    )
     def post(self, request: Request, pk: int) -> Response:
         asset = self.get_asset(pk)
         options = checked(AcceptInput, request.data)
@@ -172,16 +174,16 @@ class AcceptView(AssetCommandView):
         )
 
 
-@extend_schema(
-    summary="Fetch the metadata of many assets again",
-    operation_id="assets_refresh_many",
-    request=RefreshManyInput,
-    responses={202: RefreshManyAnswer},
-)
 class RefreshManyView(APIView):
     permission_classes = (HasPermission,)
     required_permissions = {"*": EDIT_CATALOG}
 
+    @extend_schema(
+        summary="Fetch the metadata of many assets again",
+        operation_id="assets_refresh_many",
+        request=RefreshManyInput,
+        responses={202: RefreshManyAnswer},
+    )
     def post(self, request: Request) -> Response:
         options = checked(RefreshManyInput, request.data)
         assets = all_assets()
@@ -191,15 +193,15 @@ class RefreshManyView(APIView):
         return Response({"requested": count}, status=status.HTTP_202_ACCEPTED)
 
 
-@extend_schema(
-    summary="The asset with that digest",
-    description="SHA-256, BLAKE3, git SHA-1, AutoV3, AutoV2 or CRC32. Of several assets the active "
-    "and oldest one.",
-    operation_id="assets_by_hash",
-    parameters=[OpenApiParameter("digest", str, OpenApiParameter.PATH)],
-    responses={200: AssetDetailSerializer},
-)
 class ByHashView(APIView):
+    @extend_schema(
+        summary="The asset with that digest",
+        description="SHA-256, BLAKE3, git SHA-1, AutoV3, AutoV2 or CRC32. Of several assets the "
+        "active and oldest one.",
+        operation_id="assets_by_hash",
+        parameters=[OpenApiParameter("digest", str, OpenApiParameter.PATH)],
+        responses={200: AssetDetailSerializer},
+    )
     def get(self, request: Request, digest: str) -> Response:
         values = checked(DigestInput, {"digest": digest})
         active_first = Case(When(status=AssetStatus.ACTIVE, then=Value(0)), default=Value(1))
@@ -209,14 +211,14 @@ class ByHashView(APIView):
         return Response(AssetDetailSerializer(found).data)
 
 
-@extend_schema(
-    summary="A picture of an asset",
-    operation_id="assets_preview_file",
-    responses={(200, PICTURE_TYPE): OpenApiTypes.BINARY},
-)
 class PreviewFileView(APIView):
     content_negotiation_class = AnyAccept
 
+    @extend_schema(
+        summary="A picture of an asset",
+        operation_id="assets_preview_file",
+        responses={(200, PICTURE_TYPE): OpenApiTypes.BINARY},
+    )
     def get(self, request: Request, pk: int, position: int) -> HttpResponse | FileResponse:
         asset = get_object_or_404(Asset, pk=pk)
         preview = asset.previews.filter(position=position, status="ready").first()
@@ -226,17 +228,19 @@ class PreviewFileView(APIView):
         return HttpResponse(path.read_bytes(), content_type=PICTURE_TYPE, headers=PICTURE_HEADERS)
 
 
-@extend_schema(
-    summary="A picture from a source, fetched and shrunk by the server",
-    operation_id="previews_thumbnail",
-    parameters=[
-        OpenApiParameter("token", str, required=True, description="Signed by the page's server.")
-    ],
-    responses={(200, PICTURE_TYPE): OpenApiTypes.BINARY},
-)
 class ThumbnailView(APIView):
     content_negotiation_class = AnyAccept
 
+    @extend_schema(
+        summary="A picture from a source, fetched and shrunk by the server",
+        operation_id="previews_thumbnail",
+        parameters=[
+            OpenApiParameter(
+                "token", str, required=True, description="Signed by the page's server."
+            )
+        ],
+        responses={(200, PICTURE_TYPE): OpenApiTypes.BINARY},
+    )
     def get(self, request: Request) -> HttpResponse:
         url = read_signed(request.query_params.get("token", ""))
         return HttpResponse(
@@ -244,7 +248,7 @@ class ThumbnailView(APIView):
         )
 
 
-class RulesView:
+class RulesView(APIView):
     permission_classes = (HasPermission,)
     required_permissions = {"GET": SEE_RULES, "*": EDIT_RULES}
 
@@ -304,16 +308,16 @@ class RuleView(RulesView, generics.RetrieveAPIView[PlacementRule]):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-@extend_schema(
-    summary="Where would such a file go, and which rule decides?",
-    operation_id="placement_rules_preview",
-    request=PlacementQuestion,
-    responses={200: PlacementAnswer},
-)
 class RulePreviewView(APIView):
     permission_classes = (HasPermission,)
     required_permissions = {"*": SEE_RULES}
 
+    @extend_schema(
+        summary="Where would such a file go, and which rule decides?",
+        operation_id="placement_rules_preview",
+        request=PlacementQuestion,
+        responses={200: PlacementAnswer},
+    )
     def post(self, request: Request) -> Response:
         question = checked(PlacementQuestion, request.data)
         return Response(PlacementAnswer(services.preview_placement(**question)).data)

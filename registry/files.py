@@ -1,6 +1,6 @@
 """Files below a root, reached step by step: a symbolic link on the way is refused, never followed.
 
-Publishing is `transfer.publish`; this is the rest: look, hash, take away.
+Publishing is `transfer.publish`; this is the rest: look, take away.
 """
 
 from __future__ import annotations
@@ -8,34 +8,9 @@ from __future__ import annotations
 import os
 import stat
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from transfer.errors import UnsafePath
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-@contextmanager
-def open_parent(root: Path, relative_path: str) -> Iterator[tuple[int, str]]:
-    """A descriptor of the file's directory and the file's name in it.
-
-    Raises UnsafePath for a path that is not plain, FileNotFoundError and NotADirectoryError (also
-    for a link) when the way does not exist.
-    """
-    parts = PurePosixPath(relative_path).parts
-    if not parts or any(part in {"", "/", ".", ".."} for part in parts):
-        raise UnsafePath("This path does not lie in the models directory.", path=relative_path)
-    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for part in parts[:-1]:
-            step = os.open(part, _DIRECTORY, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = step
-        yield descriptor, parts[-1]
-    finally:
-        os.close(descriptor)
+from transfer.publish import open_parent
 
 
 def exists_below(root: Path, relative_path: str) -> bool:

@@ -20,7 +20,6 @@ from registry.models import (
     PlacementRule,
 )
 from registry.placement import clean_target
-from sources.resolution import ModelType
 
 MAX_PRIORITY = 1_000_000
 HEX = re.compile(r"[0-9a-f]+", re.ASCII)
@@ -53,7 +52,7 @@ class AssetSerializer(serializers.ModelSerializer[Asset]):
 
     file_path = serializers.CharField(source="virtual_path")
     file_name = serializers.CharField()
-    root = serializers.CharField(source="root.label")
+    root = serializers.CharField(source="root.label")  # type: ignore[assignment]  # DRF's own
     trigger_words = serializers.ListField(child=serializers.CharField())
     tags = serializers.ListField(child=serializers.CharField())
     warnings = serializers.ListField(child=serializers.CharField())
@@ -234,7 +233,7 @@ class PlacementQuestion(StrictSerializer):
 
 class RuleValueSerializer(serializers.Serializer[Any]):
     id = serializers.IntegerField(source="rule_id")
-    model_type = serializers.ChoiceField(choices=[(kind.value, kind.value) for kind in ModelType])
+    model_type = serializers.ChoiceField(choices=MODEL_TYPE_CHOICES)
     base_model = serializers.CharField(allow_blank=True)
     target_directory = serializers.CharField()
     priority = serializers.IntegerField()

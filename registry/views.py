@@ -144,6 +144,8 @@ def _asset(
         "history": history[:HISTORY_ROWS] if may_see_history else None,
         "may_change": request.user.has_perm(CHANGE_ASSET),
         "type_choices": TYPE_CHOICES,
+        "words_lines": "\n".join(map(str, asset.trigger_words)),
+        "tags_lines": "\n".join(map(str, asset.tags)),
         "error": error,
     }
     status = error.http_status if error is not None else 200

@@ -60,8 +60,8 @@ def shown(value: object, limit: int = MAX_SHOWN_CHARS) -> str:
 def storable(value: Any, depth: int = 12) -> Any:
     """`value` as both databases and JSON can hold it.
 
-    Texts without NUL, other control characters and half characters, finite numbers, nothing endlessly
-    deep; None in place of what cannot be kept.
+    Texts without NUL, other control characters and half characters, finite numbers, nothing
+    endlessly deep; None in place of what cannot be kept.
     """
     if value is None or isinstance(value, bool):
         return value

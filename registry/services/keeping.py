@@ -8,12 +8,11 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
-from transfer.publish import Published, publish
 
 from ops import audit
 from registry import facts, hooks
 from registry.errors import AssetInUse, AssetStateRefused
-from registry.files import move_away, stat_regular
+from registry.files import move_away
 from registry.models import (
     Asset,
     AssetPreview,
@@ -27,6 +26,7 @@ from registry.services.sending import send
 from registry.tasks import fetch_previews, refresh_asset, verify_asset
 from sources.families import family_of
 from sources.reading import as_html, as_text
+from transfer.publish import publish
 
 EDITABLE = ("name", "asset_type", "base_model", "trigger_words", "description", "tags")
 
@@ -101,7 +101,8 @@ def accept_asset(*, asset: Asset, user: Any, reason: str) -> Asset:
     """Put a flagged asset's bytes where they were wanted, on a person's word.
 
     Repeating it after a crash goes on where it stopped. Raises ValueError without a reason,
-    AssetStateRefused when the asset is not flagged, TargetExists when its place is taken.
+    AssetStateRefused when the asset is not flagged, TargetExists when its place is taken, DiskError
+    when the bytes are gone.
     """
     reason = as_text(reason, 1000)
     if not reason:
@@ -114,7 +115,13 @@ def accept_asset(*, asset: Asset, user: Any, reason: str) -> Asset:
         )
     columns: dict[str, Any] = {}
     if asset.quarantine_path:
-        published = _publish_quarantined(asset)
+        # After a crash the bytes are in their place already, and are adopted there.
+        published = publish(
+            quarantine_dir(asset.root) / asset.quarantine_path,
+            root=root_path(asset.root),
+            relative_path=asset.relative_path,
+            sha256=asset.checksum_sha256,
+        )
         columns = {"mtime_ns": published.mtime_ns, "inode": published.inode}
     with transaction.atomic():
         accepted = Asset.objects.filter(pk=asset.pk, status=AssetStatus.FLAGGED).update(
@@ -168,30 +175,6 @@ def delete_asset(*, asset: Asset, user: Any) -> None:
         asset.delete()
 
 
-def _publish_quarantined(asset: Asset) -> Published:
-    root = root_path(asset.root)
-    waiting = quarantine_dir(asset.root)
-    if stat_regular(waiting, asset.quarantine_path) is None:
-        # A crash came after publishing: what is there was published from the quarantine.
-        placed = stat_regular(root, asset.relative_path)
-        if placed is None:
-            raise AssetStateRefused(
-                "The bytes of this asset are gone. Download it again.", asset=asset.pk
-            )
-        return Published(
-            path=root / asset.relative_path,
-            size_bytes=placed.st_size,
-            mtime_ns=placed.st_mtime_ns,
-            inode=placed.st_ino,
-        )
-    return publish(
-        waiting / asset.quarantine_path,
-        root=root,
-        relative_path=asset.relative_path,
-        sha256=asset.checksum_sha256,
-    )
-
-
 def _remove_files(asset: Asset) -> None:
     root, trash = root_path(asset.root), trash_dir(asset.root)
     if asset.quarantine_path:
@@ -223,4 +206,4 @@ def _edited_value(name: str, value: Any) -> Any:
         return facts.clean_words(value)
     if name == "description":
         return as_html(value)
-    return as_text(value, Asset._meta.get_field(name).max_length or 300)
+    return as_text(value, 100 if name == "base_model" else 300)

@@ -139,7 +139,7 @@ def resolve_placement(
         root=root,
         relative_path=relative_path,
         virtual_path=virtual_path(relative_path),
-        rule=PlacementRule.objects.filter(pk=preview.rule_id).first(),
+        rule=PlacementRule.objects.filter(pk=preview.rule_id).first() if preview.rule_id else None,
         reason=preview.reason,
         taken=taken_by is not None or is_taken(root, relative_path),
         taken_by=taken_by,

@@ -153,12 +153,13 @@ class _Wanted:
         """A damaged row gives way to a good file of the same source file or published digest."""
         if holder.status not in _REPLACEABLE:
             return False
-        same_file = (
-            holder.source_type == self.columns["source_type"]
-            and holder.source_version_id == self.columns["source_version_id"]
-            and holder.source_file_id == self.columns["source_file_id"] != ""
+        # Only CivitAI and HuggingFace have versions; for a direct link the reference is all.
+        key = "source_version_id" if holder.source_version_id else "source_reference"
+        same_file = all(
+            getattr(holder, name) == self.columns[name] != ""
+            for name in ("source_type", key, "source_file_id")
         )
-        return same_file or holder.expected_sha256 == self.columns["expected_sha256"] != ""
+        return same_file or bool(holder.expected_sha256 == self.columns["expected_sha256"] != "")
 
     def _insert(self, relative_path: str) -> Asset:
         asset = Asset.objects.create(

@@ -45,32 +45,32 @@ def test_every_kind_of_safetensors_passes(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "model_type", "format_", "safety"),
+    ("name", "body", "model_type", "said"),
     [
-        ("x.gguf", files.gguf("x").read(), "diffusion_model", "gguf", "safe"),
-        ("x.ckpt", h.torch_zip(TORCH), "checkpoint", "pickle", "harmless_pickle"),
-        ("x.PT", h.torch_zip(TORCH), "embedding", "pickle", "harmless_pickle"),
-        ("x.bin", files.plain_pickle("x").read(), "embedding", "pickle", "harmless_pickle"),
-        ("x.pth", h.torch_legacy(TORCH), "upscaler", "pickle", "harmless_pickle"),
-        ("x.onnx", h.onnx(), "detection", "onnx", "safe"),
-        ("x.npy", h.npy("<f8"), "other", "numpy", "safe"),
-        ("x.zip", files.archive("x").read(), "poses", "archive", "safe"),
-        ("x.zip", files.archive("x").read(), "checkpoint", "archive", "safe"),
-        ("x.json", files.workflow("x").read(), "workflow", "json", "safe"),
-        ("x.txt", files.wildcards("x").read(), "wildcards", "text", "safe"),
-        ("x.txt", b"{red|blue} hair\n__colour__ eyes\n", "wildcards", "text", "safe"),
-        ("x.yaml", b"colours:\n  - red\n", "wildcards", "text", "safe"),
-        ("x.png", files.picture("x.png").read(), "poses", "image", "safe"),
-        ("x.webp", files.picture("x.webp").read(), "workflow", "image", "safe"),
-        ("x", GOOD, "lora", "safetensors", "safe"),
+        ("x.gguf", files.gguf("x").read(), "diffusion_model", ("gguf", "safe")),
+        ("x.ckpt", h.torch_zip(TORCH), "checkpoint", ("pickle", "harmless_pickle")),
+        ("x.PT", h.torch_zip(TORCH), "embedding", ("pickle", "harmless_pickle")),
+        ("x.bin", files.plain_pickle("x").read(), "embedding", ("pickle", "harmless_pickle")),
+        ("x.pth", h.torch_legacy(TORCH), "upscaler", ("pickle", "harmless_pickle")),
+        ("x.onnx", h.onnx(), "detection", ("onnx", "safe")),
+        ("x.npy", h.npy("<f8"), "other", ("numpy", "safe")),
+        ("x.zip", files.archive("x").read(), "poses", ("archive", "safe")),
+        ("x.zip", files.archive("x").read(), "checkpoint", ("archive", "safe")),
+        ("x.json", files.workflow("x").read(), "workflow", ("json", "safe")),
+        ("x.txt", files.wildcards("x").read(), "wildcards", ("text", "safe")),
+        ("x.txt", b"{red|blue} hair\n__colour__ eyes\n", "wildcards", ("text", "safe")),
+        ("x.yaml", b"colours:\n  - red\n", "wildcards", ("text", "safe")),
+        ("x.png", files.picture("x.png").read(), "poses", ("image", "safe")),
+        ("x.webp", files.picture("x.webp").read(), "workflow", ("image", "safe")),
+        ("x", GOOD, "lora", ("safetensors", "safe")),
     ],
 )
 def test_good_files_pass(
-    tmp_path: Path, name: str, body: bytes, model_type: str, format_: str, safety: str
+    tmp_path: Path, name: str, body: bytes, model_type: str, said: tuple[str, str]
 ) -> None:
     verdict = verdict_on(tmp_path, name, body, model_type)
     assert verdict.accepted, verdict.reason
-    assert (verdict.format, verdict.safety) == (format_, safety)
+    assert (verdict.format, verdict.safety) == said
     assert Verdict.from_dict(json.loads(json.dumps(verdict.as_dict()))) == verdict
 
 

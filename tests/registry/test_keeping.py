@@ -14,7 +14,7 @@ from registry.errors import AssetInUse, AssetStateRefused, RootUnavailable
 from registry.models import Asset, AssetStatus, Verification
 from registry.roots import quarantine_dir, root_path, trash_dir
 from tests.registry.test_registering import RESOLUTION
-from transfer.errors import TargetExists
+from transfer.errors import DiskError, TargetExists
 
 pytestmark = pytest.mark.django_db
 
@@ -78,7 +78,7 @@ def test_accepting_goes_on_after_a_crash(flagged: Asset, admin_user: User) -> No
 
 def test_accepting_bytes_that_are_gone_is_refused(flagged: Asset, admin_user: User) -> None:
     (quarantine_dir(flagged.root) / "q-1").unlink()
-    with pytest.raises(AssetStateRefused):
+    with pytest.raises(DiskError):
         services.accept_asset(asset=flagged, user=admin_user, reason="Again.")
 
 
