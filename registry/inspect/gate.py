@@ -54,7 +54,7 @@ def check(file: IO[bytes], size: int, question: Question) -> Report:
         return _check_empty(size, question)
     head = file.read(HEAD_BYTES)
     found = sniff(head, size)
-    _refuse_foreign(found, head, size)
+    _refuse_foreign(found, head, question)
     extension = extension_of(question.file_name)
     expected = EXTENSIONS.get(extension) or _without_extension(extension, found, question)
     kinds = kinds_for(question.model_type, question.role)
@@ -78,9 +78,10 @@ def _check_empty(size: int, question: Question) -> Report:
     raise Refused(verdict.EMPTY_FILE, f"The file has {size} bytes; that is no model.")
 
 
-def _refuse_foreign(found: str, head: bytes, size: int) -> None:
+def _refuse_foreign(found: str, head: bytes, question: Question) -> None:
     """What is never wanted, whatever it is called."""
-    if found == "web_page":
+    called_html = question.content_type.lower().startswith(("text/html", "application/xhtml"))
+    if found == "web_page" or (found == "text" and called_html and head.lstrip()[:1] == b"<"):
         raise Refused(verdict.NOT_A_MODEL_FILE, simple.WEB_PAGE)
     if found == "program":
         raise Refused(verdict.NOT_A_MODEL_FILE, "The file is a program, not a model.")

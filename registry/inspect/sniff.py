@@ -108,8 +108,9 @@ def decode(head: bytes, *, complete: bool) -> str | None:
         text = head.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         if complete or exc.start < len(head) - 4:
-            return None
-        text = head[: exc.start].decode("utf-8-sig")
+            text = head.decode("latin-1")  # Old texts in some 8-bit alphabet, which one is unknown.
+        else:
+            text = head[: exc.start].decode("utf-8-sig")
     return None if _is_binary(text) else text
 
 

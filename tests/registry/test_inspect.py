@@ -59,6 +59,7 @@ def test_every_kind_of_safetensors_passes(tmp_path: Path, kind: str) -> None:
         ("x.json", files.workflow("x").read(), "workflow", ("json", "safe")),
         ("x.txt", files.wildcards("x").read(), "wildcards", ("text", "safe")),
         ("x.txt", b"{red|blue} hair\n__colour__ eyes\n", "wildcards", ("text", "safe")),
+        ("x.txt", "cheveux dorés\n".encode("latin-1"), "wildcards", ("text", "safe")),
         ("x.yaml", b"colours:\n  - red\n", "wildcards", ("text", "safe")),
         ("x.png", files.picture("x.png").read(), "poses", ("image", "safe")),
         ("x.webp", files.picture("x.webp").read(), "workflow", ("image", "safe")),
@@ -237,6 +238,15 @@ def test_broken_files_are_refused_with_a_reason(
         gate.check(file, len(body), question)
     assert caught.value.code == code
     assert caught.value.reason.endswith((".", "?")), caught.value.reason
+
+
+def test_what_the_server_calls_html_and_looks_like_it_is_refused(tmp_path: Path) -> None:
+    body = b"<h1>Please wait</h1> checking your browser"
+    assert verdict_on(tmp_path, "x.txt", body, "wildcards").accepted
+    page = verdict_on(tmp_path, "x.txt", body, "wildcards", content_type="text/html; charset=utf-8")
+    assert page.code == "not_a_model_file"
+    # A server that calls everything HTML does not make a model a page.
+    assert verdict_on(tmp_path, "x.safetensors", GOOD, content_type="text/html").accepted
 
 
 def test_a_refusal_passes_through_the_child(tmp_path: Path) -> None:
