@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ops.health import run_checks
 from registry.checks import check_models_directory
 from registry.errors import RootUnavailable
 from registry.models import Root
@@ -126,3 +127,11 @@ def test_checks_find_a_folder_on_another_file_system(settings: Any) -> None:
     hidden = partials_dir(default_root()).parent
     (hidden / "trash").symlink_to("/dev/shm")
     assert [message.id for message in check_models_directory()] == ["registry.E002"]
+
+
+def test_health_tells_a_root_that_is_away(register: Callable[..., Any], settings: Any) -> None:
+    assert run_checks()["models_directory"]
+    register()
+    assert run_checks()["models_directory"]
+    shutil.rmtree(settings.MODELS_DIR)
+    assert not run_checks()["models_directory"]
