@@ -1,4 +1,4 @@
-"""What every API view shares: one shape of errors, strict inputs, cursors, permissions."""
+"""What every API view shares: one shape of errors, strict inputs, cursors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.utils import DataError
 from django.http import Http404
-from rest_framework import exceptions, pagination, permissions, serializers, status
+from rest_framework import exceptions, pagination, serializers, status
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView, set_rollback
+from rest_framework.views import set_rollback
 
 from config.errors import InternalError, ModelyardError
 
@@ -86,22 +86,6 @@ class AnyAccept(BaseContentNegotiation):
     ) -> tuple[BaseRenderer, str]:
         first = next(iter(renderers))
         return first, str(first.media_type)
-
-
-def needs(*names: str) -> type[permissions.BasePermission]:
-    """A permission class: signed in, and with all of these Django permissions.
-
-    `permission_classes = (needs("ops.view_analytics"),)`
-    """
-
-    class Needs(permissions.IsAuthenticated):
-        message = "Your account may not do this. An admin can give you the right."
-
-        def has_permission(self, request: Request, view: APIView) -> bool:
-            return super().has_permission(request, view) and request.user.has_perms(names)
-
-    Needs.__name__ = Needs.__qualname__ = f"Needs({', '.join(names)})"
-    return Needs
 
 
 def error_response(code: str, message: str, http_status: int, details: Any = None) -> Response:

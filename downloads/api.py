@@ -31,7 +31,6 @@ from downloads.serializers import (
     ResolveInput,
 )
 from registry.models import MODEL_TYPE_CHOICES
-from registry.services import find_duplicate
 
 REQUEST_CONTENT = "downloads.request_content"
 
@@ -68,7 +67,9 @@ class OwnDownloads:
         return Download.objects.of_user(self.request.user).select_related("initiated_by")
 
     def get_download(self, pk: int) -> Download:
-        return get_object_or_404(self.get_queryset(), pk=pk)
+        """The row, for a command to it."""
+        rows = Download.objects.commanded_by(self.request.user)
+        return get_object_or_404(rows.select_related("initiated_by"), pk=pk)
 
 
 @extend_schema_view(
@@ -113,14 +114,7 @@ class DownloadView(OwnDownloads, generics.RetrieveAPIView[Download]):
     def patch(self, request: Request, pk: int) -> Response:
         download = self.get_download(pk)
         options = checked(ReorderInput, request.data)
-        user = request.user
-        if "priority" in options:
-            download = services.set_priority(
-                download=download, user=user, priority=options["priority"]
-            )
-        if "position" in options:
-            download = services.reorder(download=download, user=user, place=options["position"])
-        return accepted(download)
+        return accepted(services.reorder(download=download, user=request.user, **options))
 
 
 @extend_schema(summary="The files of a bundle", operation_id="downloads_children")
@@ -227,10 +221,10 @@ class CheckDuplicateView(APIView):
     )
     def post(self, request: Request) -> Response:
         options = checked(DuplicateInput, request.data)
-        if "url" in options:
-            report = services.resolve_reference(user=request.user, url=options["url"]).duplicate
-        else:
-            report = find_duplicate(sha256=next(iter(options.values())))
+        url = options.pop("url", None)
+        report = services.check_duplicate(
+            user=request.user, url=url, sha256=next(iter(options.values()), None)
+        )
         return Response(DuplicateSerializer(answers.duplicate(report)).data)
 
 

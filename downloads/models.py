@@ -41,6 +41,13 @@ class DownloadQuerySet(models.QuerySet["Download"]):
             return self
         return self.filter(initiated_by=user)
 
+    def commanded_by(self, user: Any) -> DownloadQuerySet:
+        """What this user may pause, cancel or finish: their own; everything for admins, who run
+        jobs. To see a download is not to command it: operators watch."""
+        if user.has_perm("ops.run_job"):
+            return self
+        return self.filter(initiated_by=user)
+
     def top_level(self) -> DownloadQuerySet:
         return self.filter(parent__isnull=True)
 

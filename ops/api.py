@@ -13,7 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from config.api import AnyAccept, needs
+from config.api import AnyAccept
+from config.permissions import HasPermission
 from ops import health, metrics
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -55,7 +56,8 @@ class HealthView(APIView):
 class MetricsView(APIView):
     """Figures for Prometheus, for who may see them."""
 
-    permission_classes = (needs("ops.view_analytics"),)
+    permission_classes = (HasPermission,)
+    required_permissions = {"*": "ops.view_analytics"}
     content_negotiation_class = AnyAccept
 
     @extend_schema(
