@@ -126,8 +126,6 @@
   // An answer that is not ours (a proxy's error page) must not end up inside the page.
   document.addEventListener("htmx:beforeSwap", (event) => {
     const type = event.detail.xhr.getResponseHeader("Content-Type") || "";
-    if (/^\s*<!doctype/i.test(event.detail.serverResponse || "") || !type.startsWith("text/html")) {
-      event.detail.shouldSwap = false;
-    }
+    if (!type.startsWith("text/html")) event.detail.shouldSwap = false;
   });
 })();

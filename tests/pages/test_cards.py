@@ -132,7 +132,7 @@ def test_early_access_can_start_by_itself(visitor: Client, wired: Origin) -> Non
 
 def test_files_can_be_chosen(visitor: Client, wired: Origin) -> None:
     html = look_up(visitor, wired.links.bundle)
-    offered = re.findall(r'name="files" value="([^"]+)"', html)
+    offered = re.findall(r'name="files"\s+value="([^"]+)"', html)
     assert len(offered) == 3
     assert "in 3 files" in words(html)
     one = look_up(visitor, wired.links.bundle, files=offered[:1])
@@ -156,7 +156,7 @@ def test_what_is_here_already_offers_four_ways(visitor: Client, wired: Origin, h
     html = look_up(visitor, wired.links.checkpoint)
     assert "Already here" in html
     assert reverse("asset", args=[here.pk]) in html
-    assert re.findall(r'name="on_duplicate" value="(\w+)"', html) == [
+    assert re.findall(r'name="on_duplicate"\s+value="(\w+)"', html) == [
         "link",
         "overwrite",
         "keep",

@@ -33,7 +33,7 @@ def test_the_list_filters_and_orders(visitor: Client) -> None:
 
     def names(query: str) -> list[str]:
         page = text_of(visitor.get(f"/library?{query}"))
-        return re.findall(r'class="cell-name"><a href="[^"]+">([^<]+)<', page)
+        return re.findall(r'class="cell-name">\s*<a href="[^"]+">([^<]+)<', page)
 
     assert names("") == ["Gone", "Big One", "Ink Wash"]
     assert names("order=size")[1:] == ["Big One", "Ink Wash"]
