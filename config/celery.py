@@ -8,6 +8,7 @@ from typing import Any
 
 from celery import Celery, signals
 from django.conf import settings
+from django_structlog.celery.steps import DjangoStructLogInitStep
 
 from config import broker
 from config.errors import boundary
@@ -20,6 +21,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 app = Celery("modelyard")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# A task's log lines carry the id of the request that sent it.
+app.steps["worker"].add(DjangoStructLogInitStep)
 
 
 def load_schedule() -> None:

@@ -93,6 +93,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 # Sending is a hint, so it fails fast: the reconciler sends what was lost.
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_EXPIRES = None  # else beat cleans up results that there never are
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = False
 CELERY_TASK_SERIALIZER = "json"

@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.db import transaction
 
 from config.errors import ModelyardError
+from tokens import people
 
 ADMIN_NAME = "admin"
 
@@ -57,11 +58,9 @@ def admin_account(tell: Callable[[str, str], None]) -> None:
         if any(admin.has_usable_password() for admin in admins):
             return
         password = secrets.token_urlsafe(12)
-        admin = admins.first() or get_user_model()(
-            username=_free_name(), is_superuser=True, is_staff=True
-        )
+        admin = admins.first() or people.ensure_user(username=_free_name(), admin=True)
         admin.set_password(password)
-        admin.save()
+        admin.save(update_fields=["password"])
         tell(admin.get_username(), password)
 
 
