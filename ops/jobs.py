@@ -116,7 +116,10 @@ def _place(run: Callable[[], Any]) -> tuple[str, str]:
 
 
 def beat_schedule() -> dict[str, dict[str, Any]]:
-    """Entries for Celery's beat. A message that waited longer than one interval is dropped."""
+    """Entries for `config.beat`, in the words of django-celery-beat.
+
+    A message that waited longer than one interval is dropped: the next one is there.
+    """
     entries = {}
     for known in registry.values():
         when = known.schedule()
@@ -124,7 +127,7 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
             continue
         options: dict[str, Any] = {"queue": known.queue}
         if known.every_s is not None:
-            options["expires"] = known.every_s
+            options["expire_seconds"] = int(known.every_s) or 1
         entries[known.id] = {
             "task": RUN_TASK,
             "schedule": when,

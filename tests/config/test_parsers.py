@@ -33,7 +33,7 @@ def test_json_is_read(body: bytes, value: Any) -> None:
         b'{"a": 1, "a": 2}', b'{"x": {"a": 1, "a": 1}}',
         b"NaN", b"[Infinity]", b"-Infinity", b"1e999", b"-1e999", b"9" * 5000,
         b"[" * 30 + b"]" * 30, b"[" * 100_000, b'{"a":' * 21 + b"1" + b"}" * 21,
-        b'"\xff"', b"\xef\xbb\xbf{}", b'"\\ud800"', b'{"\\udc00": 1}', b'"a\\u0000b"',
+        b'"\xff"', b"\xef\xbb\xbf{}", b'"\\ud800"', b'{"\\udc00": 1}',
         b'{"\\u0000": 1}', b'"\x00"', b'"line\nbreak"',
     ],
 )  # fmt: skip

@@ -40,7 +40,7 @@ def test_beat_gets_an_entry_with_queue_and_expiry() -> None:
     assert entry["task"] == "ops.tasks.run_job"
     assert entry["args"] == ("x.sweep",)
     assert entry["schedule"].run_every.total_seconds() == 30
-    assert entry["options"] == {"queue": "transfer", "expires": 30}
+    assert entry["options"] == {"queue": "transfer", "expire_seconds": 30}
 
 
 def test_cron_is_five_fields() -> None:
