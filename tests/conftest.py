@@ -12,7 +12,7 @@ import pytest
 
 from tests import needs, servers
 
-pytest_plugins = ["tests.origin.fixtures", "tests.canary_hooks"]
+pytest_plugins = ["tests.origin.fixtures", "tests.canary_hooks", "tests.grouping"]
 
 _real_connect = socket.socket.connect
 
