@@ -19,6 +19,9 @@ WRITE_EVERY_SECONDS = 0.5
 #: A shorter span says nothing about a speed.
 SHORTEST_SPAN_SECONDS = 0.5
 
+#: Bytes that arrive in the second after a pause are kept, so they count.
+COUNTED = frozenset({DownloadStatus.DOWNLOADING, DownloadStatus.PAUSED})
+
 OnProgress = Callable[[int, int | None, int | None], None]
 
 
@@ -82,7 +85,9 @@ class ProgressWriter:
         }
         if total_bytes is not None:
             values["file_size_bytes"] = total_bytes
-        if claims.owned(self._claim).update(**values) and self._parent_id is not None:
+        # A worker that is about to let go still has the claim; a cancelled row keeps its zero.
+        rows = claims.owned(self._claim).filter(status__in=COUNTED)
+        if rows.update(**values) and self._parent_id is not None:
             write_bundle_progress(self._parent_id)
 
 

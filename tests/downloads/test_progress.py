@@ -79,6 +79,15 @@ def test_a_worker_without_the_claim_writes_no_progress() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.both_databases
+def test_a_cancelled_row_keeps_its_zero_while_its_worker_lets_go() -> None:
+    download, claim = running()
+    Download.objects.filter(pk=download.pk).update(status=S.CANCELLED, downloaded_bytes=0)
+    ProgressWriter(claim, None)(5, 10)
+    assert fresh(download).downloaded_bytes == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.both_databases
 def test_a_bundle_sums_its_files() -> None:
     parent = make_download(is_bundle=True, downloaded_bytes=0)
     make_download(S.COMPLETED, parent=parent, downloaded_bytes=30, download_speed_bps=7)
