@@ -174,7 +174,9 @@ def test_every_setting_named_in_capitals_exists():
     }
     for document in DOCUMENTS:
         for name in re.findall(r"`([A-Z][A-Z_]{3,})(?:=[^`]*)?`", document.read_text()):
-            assert name in known | {"COMMIT", "UPDATE", "CHROMIUM", "INFO"}, f"{document.name}: {name}"
+            assert name in known | {"COMMIT", "UPDATE", "CHROMIUM", "INFO"}, (
+                f"{document.name}: {name}"
+            )
 
 
 def test_every_setting_is_in_the_configuration():
