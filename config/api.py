@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -44,6 +45,9 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+BASE64 = re.compile(r"[A-Za-z0-9+/=]+", re.ASCII)
+
+
 class CursorPagination(pagination.CursorPagination):
     """Pages by cursor; a cursor or a size that makes no sense is a 400, never a 500."""
 
@@ -59,6 +63,12 @@ class CursorPagination(pagination.CursorPagination):
                 {self.page_size_query_param: [f"A number from 1 to {self.max_page_size}."]}
             )
         return super().get_page_size(request)
+
+    def decode_cursor(self, request: Request) -> Any:
+        text = request.query_params.get(self.cursor_query_param)
+        if text is not None and not BASE64.fullmatch(text):  # REST framework skips other characters
+            raise exceptions.NotFound
+        return super().decode_cursor(request)
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
         try:

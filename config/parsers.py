@@ -21,7 +21,7 @@ class BodyTooLarge(APIException):
 
 
 class StrictJSONParser(BaseParser):
-    """JSON only: duplicate keys, NaN and infinity, deep nesting, NUL and invalid UTF-8 are refused
+    """JSON only: duplicate keys, NaN and infinity, deep nesting and invalid UTF-8 are refused
     with 400, more than `DATA_UPLOAD_MAX_MEMORY_SIZE` bytes with 413."""
 
     media_type = "application/json"
@@ -76,6 +76,8 @@ def _check(value: Any, depth: int) -> None:
         raise ParseError("The body is nested too deeply.")
     if isinstance(value, Mapping):
         for key, item in value.items():
+            if "\0" in key:
+                raise ParseError("A name in the body holds a NUL character.")
             _check(key, depth)
             _check(item, depth + 1)
     elif isinstance(value, list):
@@ -86,8 +88,7 @@ def _check(value: Any, depth: int) -> None:
 
 
 def _check_text(value: str) -> None:
-    if "\0" in value:
-        raise ParseError("The body holds a NUL character.")
+    # A NUL in a value is refused by its field, which can name itself.
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as exc:

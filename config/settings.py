@@ -292,6 +292,8 @@ SPECTACULAR_SETTINGS = {
         "AssetStatusEnum": "registry.models.AssetStatus",
         "PreviewStatusEnum": "registry.models.PreviewStatus",
         "DownloadStatusEnum": "downloads.models.STATUS_CHOICES",
+        "PriorityEnum": "downloads.models.Priority",
+        "UserPriorityEnum": "downloads.serializers.USER_PRIORITIES",
     },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
 }

@@ -125,9 +125,9 @@ class DownloadAdmin(admin.ModelAdmin):
             return [(None, {"fields": list(RequestForm.base_fields)})]
         return super().get_fieldsets(request, obj)
 
-    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+    def get_form(self, request: HttpRequest, obj: Any = None, *args: Any, **kwargs: Any) -> Any:
         if obj is not None:
-            return super().get_form(request, obj, **kwargs)
+            return super().get_form(request, obj, *args, **kwargs)
         return type("RequestForm", (RequestForm,), {"user": request.user})
 
     def save_model(self, request: HttpRequest, obj: Download, form: Any, change: bool) -> None:  # noqa: FBT001

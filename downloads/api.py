@@ -58,12 +58,12 @@ def accepted(download: Download) -> Response:
     return Response(DownloadSerializer(download).data, status=status.HTTP_202_ACCEPTED)
 
 
-class OwnDownloads:
+class OwnDownloads(APIView):
     """Users see their own rows; another user's row is not found."""
 
-    request: Request
-
     def get_queryset(self) -> QuerySet[Download]:
+        if getattr(self, "swagger_fake_view", False):  # The schema is made without a user.
+            return Download.objects.none()
         return Download.objects.of_user(self.request.user).select_related("initiated_by")
 
     def get_download(self, pk: int) -> Download:
@@ -117,19 +117,22 @@ class DownloadView(OwnDownloads, generics.RetrieveAPIView[Download]):
         return accepted(services.reorder(download=download, user=request.user, **options))
 
 
-@extend_schema(summary="The files of a bundle", operation_id="downloads_children")
+@extend_schema_view(
+    get=extend_schema(summary="The files of a bundle", operation_id="downloads_children")
+)
 class ChildrenView(OwnDownloads, generics.ListAPIView[Download]):
     serializer_class = DownloadSerializer
     filterset_class = DownloadFilter
 
     def get_queryset(self) -> QuerySet[Download]:
+        own = super().get_queryset()
         if getattr(self, "swagger_fake_view", False):
-            return Download.objects.none()
-        parent = get_object_or_404(super().get_queryset(), pk=self.kwargs["pk"])
+            return own
+        parent = get_object_or_404(own, pk=self.kwargs["pk"])
         return parent.children.select_related("initiated_by")
 
 
-class CommandView(OwnDownloads, APIView):
+class CommandView(OwnDownloads):
     """One command to one download; answers 202 with the row."""
 
     permission_classes = (HasPermission,)

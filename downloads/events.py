@@ -17,6 +17,7 @@ from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
 
 from downloads.models import Download
 from downloads.serializers import DownloadSerializer
@@ -31,7 +32,7 @@ MOST_ROWS = 200
 def user_of(request: HttpRequest) -> AbstractBaseUser | None:
     """Who asks, by session or API key; None for nobody."""
     try:
-        found = ApiKeyAuthentication().authenticate(request)
+        found = ApiKeyAuthentication().authenticate(Request(request))
     except AuthenticationFailed:
         return None
     user = found[0] if found else request.user

@@ -16,7 +16,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 #: More files than any model of the sources has; a bound, not a rule.
 MAX_FILES = 500
 NO_DIGEST = "0" * 64
-USER_PRIORITIES = [Priority.USER, Priority.EXPANSION]
+USER_PRIORITIES = [(int(p), p.label) for p in (Priority.USER, Priority.EXPANSION)]
 
 
 class Sha256Field(serializers.CharField):
@@ -82,9 +82,9 @@ class ReorderInput(StrictSerializer):
     priority = serializers.ChoiceField(USER_PRIORITIES, required=False)
     position = serializers.IntegerField(
         required=False,
-        min_value=1,
+        min_value=0,
         max_value=2**31 - 1,
-        help_text="Place among your own waiting downloads, 1 is the front.",
+        help_text="Place among your own waiting downloads, 0 is the front.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class DownloadSerializer(serializers.ModelSerializer[Download]):
 
     class Meta:
         model = Download
-        fields = (
+        fields: tuple[str, ...] = (
             "id",
             "status",
             "source_type",
@@ -225,7 +225,7 @@ class ResolvedFileSerializer(serializers.Serializer[Any]):
     size_bytes = serializers.IntegerField(allow_null=True)
     hashes = serializers.DictField(child=serializers.CharField())
     primary = serializers.BooleanField()
-    required = serializers.BooleanField()
+    required = serializers.BooleanField()  # type: ignore[assignment]  # a field, no option
     chosen = serializers.BooleanField()
     pickle_scan = serializers.CharField()
     virus_scan = serializers.CharField()

@@ -43,7 +43,8 @@ def test_resolve_says_what_a_link_means_and_where_it_goes(api: APIClient, wired:
     assert [file["file_id"] for file in resolved["files"] if file["chosen"]] == [
         resolved["file_id"]
     ]
-    assert resolved["expected_hash"] and resolved["target_reason"]
+    assert resolved["expected_hash"]
+    assert resolved["target_reason"]
     assert duplicate["is_duplicate"] is False
     assert duplicate["existing_asset"] is None
     assert not Download.objects.exists()
@@ -76,13 +77,14 @@ def test_a_download_is_queued_with_the_columns_of_the_requirements(
         False,
         False,
     )
-    assert row["expected_hash"] and row["file_size_bytes"] and row["target_path"]
+    assert all(row[name] for name in ("expected_hash", "file_size_bytes", "target_path"))
     assert (row["error_message"], row["error_code"], row["eta_seconds"]) == (None, "", None)
     detail = api.get(f"/api/downloads/{row['id']}").data
     assert detail["source_metadata"]["name"]
     assert detail["queue_position"] == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_completed_download_names_its_asset(api: APIClient, wired: Origin) -> None:
     row = post(api, "", {"url": wired.links.checkpoint}).data
     work_off()
@@ -93,6 +95,7 @@ def test_a_completed_download_names_its_asset(api: APIClient, wired: Origin) -> 
     assert row["asset_id"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_second_request_links_to_the_file_that_is_here(api: APIClient, wired: Origin) -> None:
     first = post(api, "", {"url": wired.links.checkpoint}).data
     work_off()
@@ -205,7 +208,7 @@ def test_an_id_longer_than_the_database_s_is_not_found(api: APIClient) -> None:
 
 def test_a_waiting_download_is_moved_to_the_front(api: APIClient, user: User) -> None:
     rows = [make_download(S.QUEUED, initiated_by=user) for _ in range(3)]
-    answer = api.patch(f"/api/downloads/{rows[2].pk}", {"position": 1}, format="json")
+    answer = api.patch(f"/api/downloads/{rows[2].pk}", {"position": 0}, format="json")
     assert answer.status_code == 202, answer.data
     order = list(Download.objects.in_queue_order().values_list("pk", flat=True))
     assert order == [rows[2].pk, rows[0].pk, rows[1].pk]
@@ -214,7 +217,7 @@ def test_a_waiting_download_is_moved_to_the_front(api: APIClient, user: User) ->
     assert rows[2].priority == Priority.EXPANSION
 
 
-@pytest.mark.parametrize("body", [{}, {"position": 0}, {"position": "x"}, {"priority": 1}])
+@pytest.mark.parametrize("body", [{}, {"position": -1}, {"position": "x"}, {"priority": 1}])
 def test_a_bad_place_is_refused(api: APIClient, user: User, body: Any) -> None:
     download = make_download(S.QUEUED, initiated_by=user)
     answer = api.patch(f"/api/downloads/{download.pk}", body, format="json")

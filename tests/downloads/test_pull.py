@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,9 +53,25 @@ def sent(origin: Origin) -> int:
     return sum(entry.bytes_sent for entry in origin.log.find(site="cdn"))
 
 
+@pytest.fixture(scope="module")
+def used_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory as the first command leaves it, so that migrations run once."""
+    data_dir = tmp_path_factory.mktemp("pull") / "data"
+    command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+    subprocess.run(command, cwd=ROOT, env=environment(data_dir), check=True, timeout=120)
+    return data_dir
+
+
 @pytest.fixture
-def shell(tmp_path: Path, origin: Origin) -> Shell:
+def shell(tmp_path: Path, origin: Origin, used_before: Path) -> Shell:
+    shutil.copytree(used_before, tmp_path / "data")
     return Shell(tmp_path / "data", origin)
+
+
+def test_the_first_command_on_a_machine_needs_no_set_up(tmp_path: Path, origin: Origin) -> None:
+    code, answer, err = Shell(tmp_path / "new", origin).pull(origin.links.direct)
+    assert code == 0, err
+    assert Path(answer["path"]).is_file()
 
 
 def test_a_pull_brings_registers_and_says_where(shell: Shell, origin: Origin) -> None:
@@ -68,7 +85,6 @@ def test_a_pull_brings_registers_and_says_where(shell: Shell, origin: Origin) ->
     assert answer["exit_code"] == 0
     code, again, _err = shell.pull(origin.links.checkpoint)
     assert (code, again["status"], again["asset_id"]) == (0, "completed", answer["asset_id"])
-    assert len(origin.log.find(match="/cdn/*", method="GET", site="cdn")) >= 1
     assert list(shell.models.rglob("*.safetensors")) == [path]
 
 
@@ -120,7 +136,8 @@ def test_what_cannot_be_pulled_has_its_exit_code(shell: Shell, link: str, code: 
     got, answer, err = shell.pull(link)
     assert got == code, err
     assert answer["exit_code"] == code
-    assert answer["code"] and answer["message"] in err.replace("\n", " ") + answer["message"]
+    assert answer["code"]
+    assert answer["message"] in err
     assert "Traceback" not in err
 
 
@@ -145,7 +162,7 @@ def test_a_wrong_digest_is_code_6_and_the_file_is_not_placed(shell: Shell, origi
 def test_a_source_that_is_down_is_code_5_and_the_next_call_goes_on(
     shell: Shell, origin: Origin
 ) -> None:
-    fault = origin.faults.fail("/direct/*", status=503)
+    fault = origin.faults.fail("/direct/*", status=503, times=None)
     code, _answer, err = shell.pull(origin.links.direct)
     assert code == 5, err
     fault.remove()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 from argparse import ArgumentParser
 from types import FrameType
 from typing import Any, Self
 
+from celery import current_app
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
@@ -71,6 +73,9 @@ class Command(BaseCommand):
             sys.exit(self.exit_code)
 
     def _run(self, options: dict[str, Any]) -> None:
+        logging.getLogger().setLevel(logging.ERROR)
+        # Nothing has to run, so nobody is told: what a worker would do is done here.
+        current_app.conf.update(broker_url="memory://")
         prepare_database()
         lend_tokens(settings.PULL_TOKENS)
         user = ensure_user(username=options["user"], admin=options["user"] == DEFAULT_USER)
