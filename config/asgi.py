@@ -24,8 +24,8 @@ SLACK_BYTES = 64 * 1024
 class BodyLimit:
     """Refuses a body before it is written to disk: Django reads all of it before any view runs.
 
-    A length that is too large gets 413 at once. A body without a length is cut off when it grows
-    too large: the client is told that the request ended, and Django drops it.
+    A length that is too large gets 413 at once. A body without a length gets it when it has grown
+    too large: Django is told that the client went away, and drops what it has.
     """
 
     def __init__(self, app: App, limit: int) -> None:
@@ -39,7 +39,7 @@ class BodyLimit:
         if _declared_length(scope) > self.limit:
             await self._refuse(send)
             return
-        seen = 0
+        seen, is_answered = 0, False
 
         async def counted() -> Any:
             nonlocal seen
@@ -50,7 +50,14 @@ class BodyLimit:
                     return {"type": "http.disconnect"}
             return message
 
-        await self.app(scope, counted, send)
+        async def noted(message: Any) -> None:
+            nonlocal is_answered
+            is_answered = True
+            await send(message)
+
+        await self.app(scope, counted, noted)
+        if seen > self.limit and not is_answered:
+            await self._refuse(send)
 
     async def _refuse(self, send: Send) -> None:
         body = json.dumps(

@@ -267,7 +267,8 @@ def test_a_declared_length_that_is_too_large_is_a_413_before_a_byte_is_read() ->
     assert b'"body_too_large"' in sent[1]["body"]
 
 
-def test_a_body_without_a_length_is_cut_off() -> None:
-    inner, _ = run_limit([b"x" * 60] * 1000, [])
+def test_a_body_without_a_length_is_a_413_when_it_has_grown_too_large() -> None:
+    inner, sent = run_limit([b"x" * 60] * 1000, [])
     assert inner.was_disconnected
     assert inner.received == 60
+    assert sent[0]["status"] == 413
