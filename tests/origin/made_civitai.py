@@ -25,7 +25,7 @@ WEB_PAGE_MODEL, WEB_PAGE, WEB_PAGE_FILE = 90011, 900111, 9001111
 DISAGREES_MODEL, DISAGREES, DISAGREES_FILE = 90012, 900121, 9001211
 PAID_FOREVER_MODEL, PAID_FOREVER = 90013, 900131
 GENERATION_ONLY_MODEL, GENERATION_ONLY = 90014, 900141
-LINKED_VAE_MODEL, LINKED_VAE = 90015, 900151
+LINKED_VAE_MODEL, LINKED_VAE, LINKED_VAE_MAIN_FILE = 90015, 900151, 9001511
 LARGE_MODEL, LARGE, LARGE_FILE = 90016, 900161, 9001611
 #: One model of each remaining type: 90101, 90102, …; versions 901011, …; files 9010111, …
 EACH_TYPE = (
@@ -107,7 +107,7 @@ def models() -> list[dict[str, Any]]:
         _model(
             LINKED_VAE_MODEL, "Made: checkpoint with a linked VAE", "Checkpoint",
             [
-                _file(9001511, "madeLinked.safetensors"),
+                _file(LINKED_VAE_MAIN_FILE, "madeLinked.safetensors"),
                 _extra(VAE_FILE, "madeVae.safetensors", "VAE", _linked=True, metadata={"format": "SafeTensor"}),
             ],
         ),
