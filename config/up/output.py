@@ -14,6 +14,7 @@ import logging
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
 from datetime import datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -148,7 +149,7 @@ class Relay(logging.Handler):
 
 
 @contextlib.contextmanager
-def relayed(output: Output) -> Any:
+def relayed(output: Output) -> Iterator[None]:
     """While inside, the root logger of this process writes to `output`."""
     root = logging.getLogger()
     before = root.handlers[:]

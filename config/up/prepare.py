@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connections, transaction
+from django.db.backends.postgresql.base import DatabaseWrapper as PostgresConnection
 
 from config.errors import ModelyardError
 from tokens import people
@@ -62,6 +63,14 @@ def admin_account(tell: Callable[[str, str], None]) -> None:
         admin.set_password(password)
         admin.save(update_fields=["password"])
         tell(admin.get_username(), password)
+
+
+def let_go_of_the_database() -> None:
+    """`up` only watches from here on; the processes have connections of their own."""
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        if isinstance(connection, PostgresConnection):
+            connection.close_pool()
 
 
 def _free_name() -> str:

@@ -83,8 +83,14 @@ def test_up_from_the_first_start_to_the_last_signal(tmp_path, record_property):
         product.signal(signal.SIGKILL)
         assert psutil.wait_procs(family, timeout=5)[1] == [], "nothing may outlive up"
 
+    manifest = data_dir / "broker" / "appendonlydir" / "appendonly.aof.manifest"
+    assert manifest.is_file()
+    manifest.write_bytes(b"\x00 what a full disk left\n")
     with Product(data_dir) as product:  # beside a socket and a lock that a killed process left
         product.wait_until_ready()
+        product.wait_for_line(
+            "The broker did not start; its old data is now in .*broker-unreadable"
+        )
         assert product.password is None
         assert first_password not in product.output
         assert_killed_children_start_again(product)

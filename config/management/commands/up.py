@@ -101,6 +101,7 @@ class Run:
             # While those load, on the other core:
             prepare.files()
             prepare.admin_account(_tell_password)
+            prepare.let_go_of_the_database()
             self._start(plan.web(host=self._host, port=self._port))
             threading.Thread(target=self._announce, args=(began,), daemon=True).start()
             self._supervisor.watch(self._stop)
