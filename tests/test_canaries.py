@@ -92,6 +92,20 @@ def test_keys_of_every_type_are_searched_in_redis() -> None:
             client.delete(*client.keys(f"{prefix}*"))
 
 
+def inner_run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A run of pytest with its own mark, so that ours does not find what it leaves on purpose."""
+    environ |= {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        "MODELYARD_CANARY_RUN": f"inner-{os.getpid()}",
+    }
+    plugins = ("-p", "tests.canary_hooks", "-p", "no:cacheprovider", *arguments)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *plugins, "--basetemp", str(folder / "inner"), str(folder)],
+        env=environ, capture_output=True, text=True, timeout=120, check=False, cwd=folder,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
@@ -107,17 +121,31 @@ def test_a_run_that_leaves_a_token_fails(tmp_path: Path, body: str, status: int,
         f"def test_inner(tmp_path):\n    {body}\n"
     )
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    root = Path(__file__).resolve().parent.parent
-    # Its own mark, so that the run around it does not find what the inner one leaves on purpose.
-    environ = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(root),
-        "MODELYARD_CANARY_RUN": f"inner-{os.getpid()}",
-    }
-    plugins = ("-p", "tests.canary_hooks", "-p", "no:django", "-p", "no:cacheprovider")
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", *plugins, "--basetemp", str(tmp_path / "inner"), str(tmp_path)],
-        env=environ, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
-    )  # fmt: skip
+    run = inner_run(tmp_path, "-p", "no:django")
     assert run.returncode == status, run.stdout + run.stderr
     assert said in run.stdout
+
+
+STORES = """
+import pytest
+from django.contrib.auth.models import Group
+from tests.canaries import canary
+
+@pytest.mark.django_db
+def test_inner():
+    Group.objects.create(name=canary('x'))
+"""
+
+
+def test_a_row_with_a_token_is_seen_before_it_is_rolled_back(tmp_path: Path) -> None:
+    (tmp_path / "test_inner.py").write_text(STORES)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nDJANGO_SETTINGS_MODULE = tests.settings\n")
+    run = inner_run(
+        tmp_path,
+        MODELYARD_TEST_DATABASE="sqlite",
+        MODELYARD_TEST_RUN=f"inner{os.getpid()}",
+        MODELYARD_TEST_SERVERS="given",
+        REDIS_URL=os.environ["REDIS_URL"],
+    )
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert "Tokens lie open: table auth_group" in run.stdout

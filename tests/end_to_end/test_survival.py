@@ -10,6 +10,7 @@ import pytest
 
 from tests.end_to_end.harness import Running, begin
 from tests.origin import Origin
+from tests.origin import made_civitai as made
 
 pytestmark = [
     pytest.mark.processes,
@@ -42,6 +43,23 @@ def test_a_restart_goes_on_where_it_stopped(product: Running, sources: Origin) -
     # What was sent before is on disk: at most what lay in the sockets comes twice.
     assert sources.log.bytes_sent(name) < 16 * MIB + 2 * MIB
     assert sent > MIB
+
+
+def test_a_signed_link_that_runs_out_midway_is_asked_for_again(
+    product: Running, sources: Origin
+) -> None:
+    content = sources.civitai.file(made.LARGE_FILE)
+    slow = sources.faults.slow(content.name, 2 * MIB)
+    row_id = product.enqueue(sources.links.large)["id"]
+    product.wait_for_bytes(row_id, 4 * MIB)
+    sources.cdn.expire_signatures()
+    sources.drop_connections()
+    slow.remove()
+    row = product.wait(row_id, "completed")
+    assert row["actual_hash"] == content.sha256
+    assert row["auto_retry_count"] == 0
+    assert sources.log.find(site="cdn", status=403)
+    assert sources.log.bytes_sent(content.name) < content.size_bytes + 2 * MIB
 
 
 def test_losing_every_message_delays_and_loses_nothing(product: Running, sources: Origin) -> None:
