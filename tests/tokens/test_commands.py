@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
 from ops.models import AuditEvent
+from tests.canaries import canary
 from tests.tokens.conftest import Services
 from tokens import checks, crypto, rotation, services
 from tokens.models import ApiToken
@@ -17,6 +18,7 @@ from tokens.models import ApiToken
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 NEW = b"n" * 32
+SECOND, NEWER = canary("civitai-second"), canary("civitai-newer")
 
 
 def run(*command: str) -> str:
@@ -109,10 +111,10 @@ def test_migrating_again_leaves_changed_groups_alone() -> None:
 
 @pytest.fixture
 def rows(user: Any, other: Any, known: Services, token: str) -> list[ApiToken]:
-    known.accounts["second-token"] = "bob"
+    known.accounts[SECOND] = "bob"
     return [
         services.save_token(user=user, service_name="civitai", token=token),
-        services.save_token(user=other, service_name="civitai", token="second-token"),
+        services.save_token(user=other, service_name="civitai", token=SECOND),
     ]
 
 
@@ -164,15 +166,15 @@ def test_a_token_that_is_saved_during_the_rotation_wins(
 ) -> None:
     settings.ENCRYPTION_KEYS = (NEW, *settings.ENCRYPTION_KEYS)
     stale = ApiToken._base_manager.get(pk=rows[0].pk)
-    known.accounts["newer-token"] = "alice"
-    services.save_token(user=user, service_name="civitai", token="newer-token")
+    known.accounts[NEWER] = "alice"
+    services.save_token(user=user, service_name="civitai", token=NEWER)
     column = crypto.columns["tokens.ApiToken", "encrypted_token"]
     rotation._rotate_row(
         stale, column, crypto.default_ring(), rotation.RotationReport(), dry_run=False
     )
     credential = services.credential_for(user=user, service_name="civitai")
     assert credential is not None
-    assert credential.secret == "newer-token"
+    assert credential.secret == NEWER
 
 
 def test_a_row_that_no_key_opens_is_named_and_the_others_are_done(
