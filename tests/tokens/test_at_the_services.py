@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,18 +10,19 @@ import pytest
 from tests.canaries import canary, traces
 from tests.origin.server import Origin
 from tests.tokens.conftest import client_of
-from tokens import services
+from tokens import clients, services
 from tokens.models import ApiToken, Service
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def services_at(origin: Origin, settings: Any) -> Origin:
+def services_at(origin: Origin, settings: Any) -> Iterator[Origin]:
     settings.CIVITAI_ENDPOINT = origin.civitai_url
     settings.HF_ENDPOINT = origin.huggingface_url
     settings.OUTBOUND_ALLOW = ()
-    return origin
+    yield origin
+    clients.guarded_client().close()
 
 
 def save(user: Any, service: str, token: str) -> Any:
