@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,13 +29,14 @@ from ops import audit
 from registry import services as registry_services
 from registry.models import AssetStatus
 from registry.services import DuplicateReport, Placement
+from sources.errors import ReferenceNotUnderstood
 from sources.families import family_of
 from sources.parse import parse_reference
 from sources.refs import Reference
 from sources.resolution import FileRole, ModelType, Resolution, SourceFile
 from tokens import clients
 from tokens.models import Service
-from transfer.errors import TooLarge
+from transfer.errors import RedirectRefused, TooLarge, UrlNotAllowed
 
 logger = logging.getLogger(__name__)
 
@@ -201,11 +203,12 @@ def _wanted_ids(file_id: str | None, files: Sequence[str] | None) -> tuple[str, 
 
 
 def _resolve(user: Any, url: str, wanted: tuple[str, ...], wish: Wish) -> Resolved:
-    reference = parse_reference(url, clients.endpoints())
-    credential = credential_of(user, reference.source_type)
-    resolution = clients.resolver().resolve(
-        reference, credential=credential, deadline_s=settings.RESOLVE_TIMEOUT_SECONDS
-    )
+    with _naming_the_link():
+        reference = parse_reference(url, clients.endpoints())
+        credential = credential_of(user, reference.source_type)
+        resolution = clients.resolver().resolve(
+            reference, credential=credential, deadline_s=settings.RESOLVE_TIMEOUT_SECONDS
+        )
     files = _choose(resolution, wanted)
     base_model = resolution.base_model if wish.base_model is None else wish.base_model
     family = resolution.base_model_family if wish.base_model is None else family_of(wish.base_model)
@@ -239,6 +242,16 @@ def _resolve(user: Any, url: str, wanted: tuple[str, ...], wish: Wish) -> Resolv
         chosen=tuple(chosen),
         has_credential=credential is not None,
     )
+
+
+@contextmanager
+def _naming_the_link() -> Iterator[None]:
+    """A refusal of the link says which field held it, as those of the other fields do."""
+    try:
+        yield
+    except (ReferenceNotUnderstood, UrlNotAllowed, RedirectRefused) as error:
+        error.details.setdefault("url", [error.message])
+        raise
 
 
 def _choose(resolution: Resolution, wanted: tuple[str, ...]) -> list[SourceFile]:

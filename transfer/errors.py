@@ -38,6 +38,7 @@ class UrlNotAllowed(TransferError):
 
 class RedirectRefused(TransferError):
     code = "redirect_refused"
+    http_status = 400
 
 
 class ConnectFailed(TransferError):
@@ -66,6 +67,7 @@ class BadAnswer(TransferError):
 
 class TooLarge(TransferError):
     code = "too_large"
+    http_status = 422
 
 
 class RemoteBusy(TransferError):

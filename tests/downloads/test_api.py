@@ -159,6 +159,18 @@ def test_what_is_not_understood_names_the_accepted_forms(api: APIClient) -> None
         assert answer.status_code == 400
         assert answer.data["code"] == "reference_not_understood"
         assert "civitai.com/models/" in answer.data["message"]
+        assert "url" in answer.data["details"]
+
+
+def test_a_link_that_leads_elsewhere_is_refused_by_its_field(api: APIClient, wired: Origin) -> None:
+    forbidden = "http://127.0.0.1:9/x.safetensors"
+    for url, code in (
+        (forbidden, "url_not_allowed"),
+        (f"{wired.direct_url}/to?url={forbidden}", "redirect_refused"),
+    ):
+        answer = post(api, "/resolve", {"url": url})
+        assert (answer.status_code, answer.data["code"]) == (400, code)
+        assert answer.data["details"]["url"] == [answer.data["message"]]
 
 
 @pytest.mark.parametrize("name", ["pause", "resume", "cancel", "retry"])
