@@ -20,6 +20,7 @@ NOTE_BYTES = 16 * 1024 * 1024
 NOTE_SECONDS = 5.0
 #: Between two fsyncs of one file, whatever the speed.
 PAUSE_SECONDS = 0.25
+JOIN_SECONDS = 0.5
 
 
 class Notary:
@@ -67,7 +68,9 @@ class Notary:
             self._note(written)
 
     def close(self) -> None:
+        """End the thread; one that hangs in an fsync is not waited for."""
         self._asked.put(None)
+        self._thread.join(JOIN_SECONDS)
 
     def _collect(self, wait_s: float | None) -> None:
         try:

@@ -354,6 +354,7 @@ class Run:
         self._readers.clear()
         if self._hasher is not None:
             self._hasher.stop()
+            self._hasher.join(JOIN_SECONDS)
 
     def _save(self) -> None:
         """Make durable what came before an error."""

@@ -216,10 +216,15 @@ class Connections:
 
     def __init__(self, policy: OutboundPolicy) -> None:
         self._policy = policy
-        self._tls = ssl.create_default_context()
-        self._tls.load_verify_locations(certifi.where())
         self._lock = threading.Lock()
         self._idle: dict[Origin, list[tuple[float, GuardedConnection]]] = {}
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """The system's certificates and certifi's; made when it is first needed, it is slow."""
+        context = ssl.create_default_context()
+        context.load_verify_locations(certifi.where())
+        return context
 
     def new(self, origin: Origin) -> GuardedConnection:
         """A connection that connects when it is used."""

@@ -69,6 +69,8 @@ class Canary:
         for family, host in ((socket.AF_INET, "127.0.0.2"), (socket.AF_INET6, "::1")):
             with contextlib.suppress(OSError):
                 self._sockets.append(socket.create_server((host, self.port), family=family))
+        for listener in self._sockets:
+            listener.settimeout(0.05)
         self._threads = [
             threading.Thread(target=self._watch, args=(one,), daemon=True) for one in self._sockets
         ]
@@ -76,7 +78,6 @@ class Canary:
             thread.start()
 
     def _watch(self, listener: socket.socket) -> None:
-        listener.settimeout(0.05)
         while not self._stopped.is_set():
             try:
                 visitor, _peer = listener.accept()

@@ -164,6 +164,9 @@ class Origin:
     def __init__(self, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, 0), family=family)
+        self._listener.settimeout(0.05)
+        # What `sendall` took counts as sent, so the kernel must not take much.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
         self._tls = tls
         self.host = host
         self.port: int = self._listener.getsockname()[1]
@@ -207,7 +210,6 @@ class Origin:
         thread.start()
 
     def _accept(self) -> None:
-        self._listener.settimeout(0.05)
         while not self._stopped.is_set():
             try:
                 sock, _peer = self._listener.accept()
