@@ -12,8 +12,12 @@ class DownloadsConfig(AppConfig):
             worker_shutting_down,
         )
 
-        from downloads import shutdown  # noqa: PLC0415
+        from downloads import credentials, shutdown  # noqa: PLC0415
+        from tokens import crypto  # noqa: PLC0415
 
+        crypto.register_column(
+            "downloads.Download", "source_secret", context=credentials.context_of
+        )
         worker_shutting_down.connect(shutdown.request, weak=False)
         worker_ready.connect(_at_start, weak=False)
 

@@ -18,16 +18,16 @@ def credential_of(user: Any, source_type: str) -> Credential | None:
 
 
 def seal_link(download: Download, url: str) -> bytes:
-    return token_services.seal_text(url, context=_context(download))
+    return token_services.seal_text(url, context=context_of(download))
 
 
 def open_link(download: Download) -> str:
     """The full link of a row, "" when it holds no secret. Raises TokenUnreadable."""
     if not download.source_secret:
         return ""
-    return token_services.open_text(bytes(download.source_secret), context=_context(download))
+    return token_services.open_text(bytes(download.source_secret), context=context_of(download))
 
 
-def _context(download: Download) -> str:
-    # A sealed link opens for its own row only.
+def context_of(download: Download) -> str:
+    """What a sealed link is bound to: it opens for its own row only."""
     return f"download:{download.public_id}"

@@ -19,7 +19,7 @@ from tests.downloads.processes import run_until_it_dies
 from tests.origin import Origin
 from tests.origin import made_civitai as made
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 S = DownloadStatus
 POINTS = [
