@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from sources.errors import NotDownloadable, NotFound, SourceFormat
 from sources.reading import (
+    MAX_NAME,
     MAX_NUMBER,
     as_dict,
     as_dicts,
@@ -28,10 +29,17 @@ from sources.reading import (
 )
 from sources.refs import CIVITAI_HOSTS, FileChoice
 from sources.resolution import FileRole, Hashes, ModelType, SourceFile
-from sources.types import civitai_file_type, civitai_format, extension, folded
+from sources.types import (
+    civitai_file_type,
+    civitai_format,
+    extension,
+    folded,
+    format_from_name,
+)
 from transfer.names import safe_name
 
 MAX_FILES = 200
+MAX_RAW_NAME = 4000  # what the file is called comes from its end, so the end is not cut off
 TRAINING_DATA = "trainingdata"
 # What a model of any type is made of; the main file is looked for here first.
 _MAIN_KINDS = frozenset({"model", "prunedmodel", "", "diffusionmodel", "unet"})
@@ -91,15 +99,16 @@ def _read_file(
     metadata = as_dict(plain.get("metadata"))
     number = as_id(plain.get("id"))
     hashes = read_hashes(plain.get("hashes"))
-    kind, raw_name = as_text(plain.get("type"), 100), as_text(plain.get("name"))
+    kind, raw_name = as_text(plain.get("type"), 100), as_text(plain.get("name"), MAX_RAW_NAME)
     format_word = as_text(metadata.get("format"), 40)
-    file_id = str(number) if number else hashes.sha256 or raw_name
+    file_id = str(number) if number else hashes.sha256 or raw_name[:MAX_NAME]
     if not file_id:
         return None
     file_format = civitai_format(format_word, raw_name)
     name = safe_name(raw_name, fallback=f"civitai-{version_id}-{file_id[:20]}")
-    if not extension(name):
-        name += _SUFFIXES.get(file_format, "")
+    if format_from_name(name) == "other":
+        # "Detailer v1.5" has no extension, although it has a dot.
+        name = safe_name(name + _SUFFIXES.get(file_format, ""))
     plain_url = _download_url(plain, metadata, version_id=version_id, endpoint=endpoint)
     is_config = folded(kind) == "config" or (
         folded(kind) in {"", "other"} and extension(name) in _CONFIG_EXTENSIONS
@@ -279,12 +288,13 @@ def _best(listed: tuple[Listed, ...], model_type: ModelType) -> Listed:
     return min(listed, key=lambda one: _rank(one, model_type))
 
 
-def _rank(one: Listed, model_type: ModelType) -> tuple[bool, bool, int, bool, bool]:
+def _rank(one: Listed, model_type: ModelType) -> tuple[bool, bool, bool, int, bool, bool]:
     wanted = _MAIN_KINDS | _MAIN_KINDS_OF.get(model_type, frozenset())
     return (
         one.kind not in wanted,
         one.file.role is FileRole.COMPANION,
-        0 if one.file.primary else 1 + _FORMAT_RANK.get(one.file.format, 3),
+        not one.file.primary,
+        _FORMAT_RANK.get(one.file.format, 3),
         one.file.virus_scan == "Danger" or one.file.pickle_scan == "Danger",
         one.file.size_class != "pruned",
     )

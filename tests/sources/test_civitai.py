@@ -372,6 +372,33 @@ def test_the_order_of_files_means_nothing() -> None:
     assert found.chosen == ("6481",)  # the safetensors, not the .ckpt and not the VAE
 
 
+def test_of_several_primaries_the_safer_format_is_chosen() -> None:
+    model = recorded(PASTEL)
+    for version in model["modelVersions"]:
+        for file in version["files"]:
+            file["primary"] = True
+
+    assert resolve("5414@6235", civitai_routes(model=model)).chosen == ("6481",)
+
+
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [
+        ("Detailer v1.5", "Detailer v1.5.safetensors"),
+        ("x" * 400 + ".safetensors", "x" * 188 + ".safetensors"),
+        ("\u202egpj.Ünï/🔥 name.safetensors", "🔥 name.safetensors"),
+        ("plain.ckpt", "plain.ckpt"),
+    ],
+)
+def test_a_name_keeps_its_extension_and_gets_one_where_it_has_none(called: str, name: str) -> None:
+    version = recorded("civitai/version_1387174_lora_2025.json")
+    version["files"][0]["name"] = called
+
+    found = resolve("1231067@1387174", civitai_routes(version=version))
+
+    assert found.file(found.chosen[0]).name == name
+
+
 def test_an_unknown_version_names_the_versions_that_exist() -> None:
     with pytest.raises(NotFound, match="Pastel-Mix") as caught:
         resolve("5414@77", civitai_routes(model=recorded(PASTEL)))
