@@ -8,31 +8,27 @@ page for people starts with is no model, whatever the link is called.
 
 from __future__ import annotations
 
-import json
 import re
-import struct
 from dataclasses import dataclass
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from config.errors import ModelyardError
 from sources.calls import Calls
-from sources.detect import Detected, detect_safetensors
+from sources.detect import Detected
 from sources.errors import NotDownloadable
 from sources.families import base_model_from_name, family_of
-from sources.reading import MAX_BYTES, as_dict, as_moment_text, as_text
+from sources.headers import HEAD_BYTES, detect_start, header_length, read_start
+from sources.reading import MAX_BYTES, as_moment_text, as_text
 from sources.refs import DIRECT, DirectReference
 from sources.refusals import explain
 from sources.resolution import ModelType, Resolution, SourceFile
 from sources.types import extension, format_from_name, type_from_name
 from transfer.errors import RemoteRefused, TransferError
-from transfer.names import name_from_headers
+from transfer.names import name_from_headers, safe_name
 
 FILE_ID = "file"
-HEAD_BYTES = 64 * 1024
-MAX_HEADER_BYTES = 5 * 1024 * 1024
 
 _TOTAL = re.compile(r"bytes \d+-\d+/(\d{1,18})$")
 _EMPTY_TOTAL = re.compile(r"bytes \*/0$")
@@ -84,7 +80,9 @@ def resolve(reference: DirectReference, *, calls: Calls) -> Resolution:
     name = _name(reference, head)
     file_format = _format(head.start, name)
     _refuse_texts_as_weights(head, file_format)
-    detected = _detect(reference.url, head, file_format, calls)
+    detected = Detected()
+    if file_format == "safetensors":
+        detected = detect_start(reference.url, head.start, calls, has_ranges=head.has_ranges)
     return build(reference, head, name, file_format, detected)
 
 
@@ -103,7 +101,7 @@ def _ask(url: str, calls: Calls) -> Head:
     with calls.open(url, {"Range": "bytes=0-0"}) as answer:
         if answer.status == 200:
             size = answer.length
-            return Head(answer.headers, answer.url, answer.read(HEAD_BYTES), size, has_ranges=False)
+            return Head(answer.headers, answer.url, read_start(answer), size, has_ranges=False)
         answer.read(1)
         headers, final_url = answer.headers, answer.url
     size = _total(headers)
@@ -133,14 +131,20 @@ def _refuse_what_is_no_file(head: Head) -> None:
 
 
 def _name(reference: DirectReference, head: Head) -> str:
-    """From Content-Disposition, the link, or where it led to: the first that has an extension."""
+    """From Content-Disposition, the link, or where it led to: the first with a known extension.
+
+    "detailer-v1.5" has none, although it has a dot; then the bytes tell it where they can.
+    """
     disposition = str(head.headers.get("Content-Disposition") or "")
     named = name_from_headers(disposition, reference.url, "")
-    if extension(named):
-        return named
     final = name_from_headers("", head.final_url, "")
+    for name in (named, final):
+        if format_from_name(name) != "other":
+            return name
     suffix = {"gguf": ".gguf", "safetensors": ".safetensors"}.get(_format(head.start, ""), "")
-    return final if extension(final) else f"{named}{suffix}"
+    if suffix:
+        return safe_name(f"{named}{suffix}")
+    return named if extension(named) or not extension(final) else final
 
 
 def _format(start: bytes, name: str) -> str:
@@ -152,42 +156,16 @@ def _format(start: bytes, name: str) -> str:
                 # PyTorch's own files are zip archives.
                 return by_name if by_name in {"pickle", "archive"} else "archive"
             return found
-    return "safetensors" if _header_length(start) is not None else by_name
+    return "safetensors" if header_length(start) is not None else by_name
 
 
 def _refuse_texts_as_weights(head: Head, file_format: str) -> None:
     """An error message of an API is no model, even when it is called model.safetensors."""
     start = head.start.lstrip()[:1]
-    if file_format in _WEIGHTS and start in {b"{", b"["} and _header_length(head.start) is None:
+    if file_format in _WEIGHTS and start in {b"{", b"["} and header_length(head.start) is None:
         raise NotDownloadable(
             "The server sent a message instead of the file; a token is probably missing."
         )
-
-
-def _header_length(start: bytes) -> int | None:
-    """The length of a safetensors header, None when these are no such bytes."""
-    if len(start) < 10 or start[8:9] != b"{":
-        return None
-    (length,) = struct.unpack("<Q", start[:8])
-    return int(length) if 2 <= length <= 100_000_000 else None
-
-
-def _detect(url: str, head: Head, file_format: str, calls: Calls) -> Detected:
-    """What the file's own header says; nothing when it has none, is long or does not come."""
-    length = _header_length(head.start)
-    if file_format != "safetensors" or length is None or length > MAX_HEADER_BYTES:
-        return Detected()
-    body = head.start[8 : 8 + length]
-    if len(body) < length and head.has_ranges:
-        try:
-            with calls.open(url, {"Range": f"bytes=8-{7 + length}"}) as answer:
-                body = answer.read(length)
-        except (TransferError, ModelyardError):
-            return Detected()
-    try:
-        return detect_safetensors(as_dict(json.loads(body)))
-    except (ValueError, RecursionError):
-        return Detected()
 
 
 def build(

@@ -60,6 +60,7 @@ _NO_CONFIG = re.compile(
 _LEFTOVER = re.compile(
     r"(^|/)(optimizer|scheduler|rng_state|training_args|scaler)[^/]*\.(pt|pth|bin)$"
 )
+_DENOISER = re.compile(r"(^|/)(unet|transformer|prior|diffusion_models)(_\d)?$")
 _HIDDEN = re.compile(r"(^|/)\.(git[^/]*|DS_Store|cache)(/|$)")
 _QUANTS = ("Q4_K_M", "Q4_K_S", "Q4_0", "Q5_K_M", "Q8_0")
 _QUANT_IN_NAME = re.compile(
@@ -311,6 +312,7 @@ def _snapshot(files: tuple[HubFile, ...], root: str) -> Selection:
         kept = [file for file in kept if "/" in file.path[len(root) :]]
     # A folder of which nothing is taken needs no config; the top has the pipeline's own.
     foreign = {file.folder for file in weights} - {file.folder for file in kept} - {root[:-1]}
+    kept.sort(key=lambda file: not _DENOISER.search(file.folder))  # The main part comes first.
     indexes = {f"{shard_set}.index.json" for shard_set in map(_shard_set, kept) if shard_set}
     companions = [
         file

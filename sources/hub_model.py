@@ -74,21 +74,26 @@ _FOLDER_TYPES = {
 
 
 def type_of_repo(info: dict[str, Any], repo: str, main: HubFile, *, is_pipeline: bool) -> ModelType:
-    """The type of what is downloaded: `main` is its first file."""
-    config = as_dict(info.get("config"))
-    told = (
-        _type_of_tags(info)
-        or type_of_class(class_name(info))
-        or type_from_name(main.base)
-        or type_from_name(repo.rpartition("/")[2])
-        or _CONFIG_TYPES.get(as_text(config.get("model_type"), 60).lower())
-    )
+    """The type of what is downloaded: `main` is its first file. A guess where nothing is told."""
+    told = told_type(info, repo, main)
     if told is not None:
         return told
     is_ours = as_text(info.get("pipeline_tag"), 60).lower() in _IMAGE_TASKS
     if is_pipeline or (is_ours and as_text(info.get("library_name")) != "transformers"):
         return ModelType.DIFFUSION_MODEL if extension(main.base) == "gguf" else ModelType.CHECKPOINT
     return ModelType.OTHER
+
+
+def told_type(info: dict[str, Any], repo: str, main: HubFile) -> ModelType | None:
+    """The type that tags, class, names or config tell, None when none of them does."""
+    config = as_dict(info.get("config"))
+    return (
+        _type_of_tags(info)
+        or type_of_class(class_name(info))
+        or type_from_name(main.base)
+        or type_from_name(repo.rpartition("/")[2])
+        or _CONFIG_TYPES.get(as_text(config.get("model_type"), 60).lower())
+    )
 
 
 def _type_of_tags(info: dict[str, Any]) -> ModelType | None:

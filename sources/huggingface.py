@@ -22,6 +22,7 @@ from config.errors import ModelyardError
 from sources.calls import Calls
 from sources.errors import LicenceRequired, NotDownloadable, SourceFormat, TooLargeForHttp
 from sources.families import family_of
+from sources.headers import detect_at
 from sources.hub_files import (
     HubFile,
     Selection,
@@ -38,6 +39,7 @@ from sources.hub_model import (
     component_of,
     licence_name,
     tags_of,
+    told_type,
     trigger_words,
     type_of_path,
     type_of_repo,
@@ -109,6 +111,8 @@ def resolve(
     _check_gate(resolution, info, calls)
     if not describe:
         return resolution
+    if _is_guess(resolution, info, selection):
+        resolution = _told_by_header(resolution, calls)
     return replace(resolution, description=_description(pinned, files, calls, endpoint))
 
 
@@ -226,6 +230,36 @@ def _check_gate(resolution: Resolution, info: dict[str, Any], calls: Calls) -> N
             raise refusal from error
     except (TransferError, ModelyardError):
         return
+
+
+def _is_guess(resolution: Resolution, info: dict[str, Any], selection: Selection) -> bool:
+    """Nothing that was published tells the type, and the file itself may."""
+    main = resolution.file(resolution.chosen[0])
+    return (
+        not resolution.is_snapshot
+        and not resolution.needs_token
+        and main.format == "safetensors"
+        and type_of_path(main.file_id, ModelType.OTHER) is ModelType.OTHER
+        and told_type(info, resolution.model_id, selection.files[0]) is None
+    )
+
+
+def _told_by_header(resolution: Resolution, calls: Calls) -> Resolution:
+    """With the type, and where it is unknown the base model, that the file's own header tells."""
+    main = resolution.file(resolution.chosen[0])
+    found = detect_at(main.url, calls)
+    model_type = found.model_type or resolution.model_type
+    files = (
+        replace(file, model_type=model_type) if file is main else file for file in resolution.files
+    )
+    base_model = resolution.base_model or found.base_model
+    return replace(
+        resolution,
+        model_type=model_type,
+        files=tuple(files),
+        base_model=base_model,
+        base_model_family=family_of(base_model),
+    )
 
 
 def build(

@@ -128,6 +128,14 @@ def test_a_long_header_is_fetched_by_its_own_range(pages: Pages) -> None:
     assert pages.asked[-1][1] == f"bytes=8-{len(body) - 9}"
 
 
+def test_a_long_header_is_read_on_where_there_are_no_ranges(pages: Pages) -> None:
+    body = safetensors({"emb_params": [8, 768]}, padding=200_000)
+    pages.pages["/x.safetensors"] = Page(body, ranges=False)
+
+    assert resolve(pages, "/x.safetensors").model_type == "embedding"
+    assert len(pages.asked) == 1
+
+
 def test_a_header_beyond_the_cap_is_left_alone(pages: Pages) -> None:
     pages.pages["/x.safetensors"] = Page(struct.pack("<Q", 90_000_000) + b"{" + b" " * 100)
     found = resolve(pages, "/x.safetensors")
@@ -147,6 +155,9 @@ def test_a_header_beyond_the_cap_is_left_alone(pages: Pages) -> None:
         ),
         ("/download", 'attachment; filename="../../etc/passwd"', "passwd.safetensors"),
         ("/download", "", "download.safetensors"),
+        ("/detailer-v1.5", "", "detailer-v1.5.safetensors"),
+        ("/get.php", 'attachment; filename="y"', "y.safetensors"),
+        ("/x.keras", "", "x.keras.safetensors"),
         ("/%2e%2e%2fevil.safetensors", "", "evil.safetensors"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 import pytest
@@ -537,6 +538,49 @@ INFERRED = [
 )
 def test_the_type_is_inferred(fields: dict[str, Any], path: str, kind: str) -> None:
     assert resolve("o/n", repo(path, **fields)).model_type == kind
+
+
+def header(*names: str) -> bytes:
+    text = json.dumps(
+        {name: {"dtype": "F16", "shape": [4, 2048], "data_offsets": [0, 0]} for name in names}
+    ).encode()
+    return len(text).to_bytes(8, "little") + text
+
+
+LORA = header("lora_unet_a_attn2_to_k.lora_down.weight")
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "kind", "base"),
+    [
+        ({}, "mine.safetensors", "lora", "SDXL 1.0"),
+        (
+            {"tags": ["base_model:runwayml/stable-diffusion-v1-5"]},
+            "a.safetensors",
+            "lora",
+            "SD 1.5",
+        ),
+        # What somebody has said is left to the check of the bytes.
+        ({"tags": ["vae"]}, "mine.safetensors", "vae", ""),
+        ({}, "checkpoints/mine.safetensors", "checkpoint", ""),
+        ({"gated": "auto"}, "mine.safetensors", "checkpoint", ""),
+    ],
+)
+def test_where_nobody_tells_the_type_the_file_s_own_header_does(
+    fields: dict[str, Any], path: str, kind: str, base: str
+) -> None:
+    routes = {f"{HUB}/o/n/resolve/{COMMIT}/{path}": Reply(LORA, 206)}
+
+    found = resolve("o/n", repo(path, **fields), routes)
+
+    assert (found.model_type, found.base_model) == (kind, base)
+    assert found.file(path).model_type == kind
+
+
+def test_the_main_part_of_a_snapshot_comes_first() -> None:
+    paths = ("model_index.json", "safety_checker/a.safetensors", "text_encoder/a.safetensors",
+             "transformer/a.safetensors", "vae/a.safetensors")  # fmt: skip
+    assert resolve("o/n", repo(*paths)).chosen[0] == "transformer/a.safetensors"
 
 
 @pytest.mark.parametrize(
