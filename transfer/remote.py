@@ -44,6 +44,16 @@ class Known:
         is_strong = len(self.etag) >= 2 and self.etag[0] == self.etag[-1] == '"'
         return self.etag if is_strong else ""
 
+    def completed_by(self, earlier: Known | None) -> Known:
+        """With what an earlier answer about the same file said and this one left out."""
+        if earlier is None:
+            return self
+        return Known(
+            earlier.size_bytes if self.size_bytes is None else self.size_bytes,
+            self.etag or earlier.etag,
+            self.last_modified or earlier.last_modified,
+        )
+
     def differs_from(self, other: Known) -> bool:
         """True if something that both know is not the same."""
         if self.size_bytes != other.size_bytes and None not in {self.size_bytes, other.size_bytes}:

@@ -209,19 +209,18 @@ class Run:
     def _opened(self, event: Opened) -> None:
         """The first answer: settle what the file is, before its first byte."""
         offer = event.offer
-        if self.known is not None and offer.start == 0 and self._durable:
+        if self._durable and offer.start == 0 and not offer.has_ranges:
             self._give_up_what_is_here(offer)
-        size_bytes = offer.file.size_bytes
-        self._check_size(offer, size_bytes)
-        check_space(self._around.directory, max(0, (size_bytes or 0) - self._durable.n_bytes))
+        file = offer.file.completed_by(self.known)
+        self._check_size(offer, file.size_bytes)
+        check_space(self._around.directory, max(0, (file.size_bytes or 0) - self._durable.n_bytes))
         if self.known is None:
             self._begin(offer)
-        self.offer = offer
-        self.known = replace(offer.file, size_bytes=size_bytes)
+        self.offer, self.known = offer, file
         self.target = replace(self.target, url=offer.url)
-        self._furnish(size_bytes)
-        if size_bytes is not None and self.can_continue:
-            self._split(size_bytes)
+        self._furnish(file.size_bytes)
+        if file.size_bytes is not None and self.can_continue:
+            self._split(file.size_bytes)
         event.reader.go(self.target, self.board.claim_at(offer.start))
 
     def _give_up_what_is_here(self, offer: Offer) -> None:

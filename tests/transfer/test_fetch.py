@@ -339,6 +339,33 @@ def test_gaps_in_the_middle_are_filled(job, origin):
     assert served.sent < 3 * MIB
 
 
+def test_what_is_here_counts_although_the_beginning_is_missing(job, origin):
+    """A worker died while the second piece was noted and the first was not."""
+    served = origin.serve("/f", ServedFile(BIG))
+    job.go()
+    job.ledger._change(ranges=((MIB, 5 * MIB),))
+    path = job.directory / job.ledger.state.file_name
+    path.write_bytes(bytes(MIB) + BIG[MIB : 5 * MIB])
+    served.sent = 0
+    assert_is(job.go(), BIG)
+    assert job.ledger.resets == []
+    assert served.sent < 3 * MIB
+
+
+def test_a_part_that_says_less_than_earlier_answers_is_used(job, origin):
+    """No ETag and no total on the 206: what the ledger holds still counts."""
+    served = origin.serve("/f", ServedFile(CONTENT))
+    job.interrupt(served, 1_000_000)
+
+    def talk(request, out):
+        start, total = request.range[0], len(CONTENT)
+        out.answer(206, {"Content-Range": f"bytes {start}-{total - 1}/*"}, CONTENT[start:])
+
+    origin.on("/f", talk)
+    assert_is(job.go(), CONTENT)
+    assert job.ledger.resets == []
+
+
 @pytest.mark.parametrize("etag", ["", 'W/"v1"'])
 def test_without_a_strong_validator_only_a_digest_allows_resuming(etag, job, origin):
     served = origin.serve("/f", ServedFile(CONTENT, etag=etag))
