@@ -1,11 +1,23 @@
 // Make a tree look like another one while keeping its nodes: focus, open menus, selected boxes and
-// scroll positions stay. Children with an id are matched by it, the others by their place and tag.
+// scroll positions stay. Elements are the same when their name and id agree, or, without an id,
+// their name and first class. Blank text counts for nothing.
 // A new node with `data-keep` stands for "as it is": the old one of that id stays untouched.
 (() => {
   const modelyard = (window.modelyard ??= {});
 
-  function matches(a, b) {
-    return a.nodeType === b.nodeType && a.nodeName === b.nodeName && (a.id || "") === (b.id || "");
+  function isBlank(node) {
+    return node.nodeType === Node.COMMENT_NODE || (node.nodeType === Node.TEXT_NODE && !node.nodeValue.trim());
+  }
+
+  function signature(node) {
+    if (node.nodeType !== Node.ELEMENT_NODE) return node.nodeName;
+    return node.id ? `${node.nodeName}#${node.id}` : `${node.nodeName}.${node.classList[0] ?? ""}`;
+  }
+
+  function nextReal(node) {
+    let probe = node;
+    while (probe && isBlank(probe)) probe = probe.nextSibling;
+    return probe;
   }
 
   function isBusy(element) {
@@ -13,13 +25,13 @@
   }
 
   function copyAttributes(from, to) {
+    const isDetails = from.nodeName === "DETAILS";
     for (const { name, value } of [...to.attributes]) {
-      if (name === "open" && to.nodeName === "DETAILS") continue;
+      if (isDetails && name === "open") continue;
       if (from.getAttribute(name) !== value) from.setAttribute(name, value);
     }
     for (const { name } of [...from.attributes]) {
-      if (to.hasAttribute(name)) continue;
-      if (name === "open" || name === "data-active" || (name === "class" && !from.className)) continue;
+      if (to.hasAttribute(name) || (isDetails && name === "open")) continue;
       from.removeAttribute(name);
     }
   }
@@ -30,39 +42,46 @@
     morphChildren(from, to, added);
   }
 
+  function ahead(cursor, wanted) {
+    for (let probe = cursor; probe; probe = nextReal(probe.nextSibling)) {
+      if (signature(probe) === wanted) return probe;
+    }
+    return null;
+  }
+
   function morphChildren(from, to, added) {
-    const byId = new Map();
-    for (const child of from.children) if (child.id) byId.set(child.id, child);
-    let cursor = from.firstChild;
-    for (const wanted of [...to.childNodes]) {
-      let found = null;
-      if (wanted.id && byId.has(wanted.id) && byId.get(wanted.id).nodeName === wanted.nodeName) {
-        found = byId.get(wanted.id);
-      } else if (!wanted.id) {
-        let probe = cursor;
-        for (let steps = 0; probe && steps < 4; steps += 1, probe = probe.nextSibling) {
-          if (matches(probe, wanted)) {
-            found = probe;
-            break;
-          }
-        }
+    const children = [...to.childNodes].filter((node) => !isBlank(node));
+    const open = new Map(); // How many of each kind are still to be placed.
+    for (const child of children) {
+      const kind = signature(child);
+      open.set(kind, (open.get(kind) ?? 0) + 1);
+    }
+    let cursor = nextReal(from.firstChild);
+    for (const wanted of children) {
+      const kind = signature(wanted);
+      while (cursor && !open.get(signature(cursor))) {
+        const gone = cursor;
+        cursor = nextReal(cursor.nextSibling);
+        gone.remove();
       }
-      if (found === null) {
+      const found = ahead(cursor, kind);
+      open.set(kind, open.get(kind) - 1);
+      if (!found) {
         const node = document.importNode(wanted, true);
         node.removeAttribute?.("data-keep");
         from.insertBefore(node, cursor);
         if (node.nodeType === Node.ELEMENT_NODE) added.push(node);
         continue;
       }
-      if (found === cursor) cursor = cursor.nextSibling;
+      if (found === cursor) cursor = nextReal(cursor.nextSibling);
       else from.insertBefore(found, cursor);
       if (found.nodeType === Node.ELEMENT_NODE) morphElement(found, wanted, added);
       else if (found.nodeValue !== wanted.nodeValue) found.nodeValue = wanted.nodeValue;
     }
     while (cursor) {
-      const next = cursor.nextSibling;
-      cursor.remove();
-      cursor = next;
+      const gone = cursor;
+      cursor = nextReal(cursor.nextSibling);
+      gone.remove();
     }
   }
 
