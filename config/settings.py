@@ -86,7 +86,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "interval_start": 0.0,
     "interval_step": 0.1,
     "interval_max": 0.1,
-    "socket_timeout": 30,
+    # A broker that hangs holds up a request for this long, and loses nothing.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
     "socket_keepalive": True,
     "health_check_interval": 25,
 }

@@ -11,7 +11,7 @@
                           └─► retry_waiting ──(due)──► queued
    pause:  from queued, downloading, retry_waiting, parked.
    cancel: from these, and from paused and review.
-   fail:   from queued and every running state; retry_waiting from every running state.
+   fail, retry_waiting: from every running state.
    A lease that ran out: downloading → queued; verifying and registering are claimed again.
    A file that is here already: queued → completed (linked) or cancelled (skipped).
 
@@ -53,7 +53,7 @@ ALLOWED_FROM: dict[DownloadStatus, frozenset[DownloadStatus]] = {
     S.RETRY_WAITING: frozenset({S.DOWNLOADING, S.VERIFYING, S.REGISTERING}),
     S.PARKED: frozenset({S.DOWNLOADING}),
     S.REVIEW: frozenset({S.VERIFYING}),
-    S.FAILED: frozenset({S.QUEUED, S.DOWNLOADING, S.VERIFYING, S.REGISTERING}),
+    S.FAILED: frozenset({S.DOWNLOADING, S.VERIFYING, S.REGISTERING}),
     S.CANCELLED: frozenset(
         {S.QUEUED, S.DOWNLOADING, S.RETRY_WAITING, S.PARKED, S.PAUSED, S.REVIEW}
     ),

@@ -34,7 +34,7 @@ MOVES = {
     S.RETRY_WAITING: "downloading verifying registering",
     S.PARKED: "downloading",
     S.REVIEW: "verifying",
-    S.FAILED: "queued downloading verifying registering",
+    S.FAILED: "downloading verifying registering",
     S.CANCELLED: "queued downloading retry_waiting parked paused review",
 }
 

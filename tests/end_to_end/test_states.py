@@ -318,8 +318,6 @@ SCENES = (
     a_killed_worker_costs_no_download,
     a_bundle_follows_its_files,
 )
-#: Allowed, but nothing in the product does it: a safety net of the table.
-NOT_DRAWN = {("queued", "failed")}
 
 
 def test_every_arrow_of_the_state_picture(product: Running, sources: Origin) -> None:
@@ -327,4 +325,4 @@ def test_every_arrow_of_the_state_picture(product: Running, sources: Origin) -> 
         scene(product, sources)
         sources.faults.clear()
     arrows = {(str(old), str(new)) for new, olds in ALLOWED_FROM.items() for old in olds}
-    assert set(product.database.moves()) == arrows - NOT_DRAWN
+    assert set(product.database.moves()) == arrows
