@@ -105,6 +105,8 @@ def settle(run: Run, error: ModelyardError) -> None:
         logger.info("Download %s has another owner now", run.download.pk)
     except IllegalTransition:
         _let_go(run)
+    except Download.DoesNotExist:
+        logger.info("Download %s was deleted", run.download.pk)
 
 
 def _stop(run: Run) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from downloads.models import ByteBudget
 
@@ -48,7 +49,9 @@ class DatabaseThrottle:
     def _read(self) -> tuple[datetime, datetime]:
         rows = ByteBudget.objects.filter(name=NAME).values_list("spent_until", Now())
         if not rows.exists():
-            ByteBudget.objects.get_or_create(name=NAME, defaults={"spent_until": Now()})
+            # A value of ours, not the database's: SQLite compares times as text, and the one of
+            # its own clock has fewer digits than the one that it is compared with.
+            ByteBudget.objects.get_or_create(name=NAME, defaults={"spent_until": timezone.now()})
         spent_until, now = rows.get()
         return spent_until, now
 

@@ -493,6 +493,14 @@ def test_a_worker_that_lost_its_row_writes_nothing_more(wired: Origin, user: Use
     assert (fresh(download).status, fresh(download).owner) == (S.DOWNLOADING, "other:1:x")
 
 
+def test_a_row_that_is_deleted_ends_its_worker_quietly(wired: Origin, user: User) -> None:
+    download = running(wired, user)
+    with in_thread(lambda: run_chain(download.pk)):
+        wait_until(lambda: has_bytes(download), "the first bytes")
+        Download.objects.filter(pk=download.pk).delete()
+    assert not Slot.objects.filter(download__isnull=False).exists()
+
+
 def test_a_frozen_worker_and_its_successor_do_not_meet(wired: Origin, user: User) -> None:
     # The lease ran out while the first one was frozen; it wakes up while the second one writes.
     download = running(wired, user)
