@@ -13,6 +13,8 @@ from sources.resolution import ModelType
 MAX_NAME = 300
 MAX_BASE_MODEL = 100
 SHA256 = re.compile(r"[0-9a-f]{64}")
+#: They turn the text around them, so that it reads as another one; no name needs them.
+TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def checked_name(text: str) -> str:
@@ -71,4 +73,6 @@ def _line(field: str, text: str, limit: int, *, empty: bool = False) -> str:
         raise InvalidOption(field, f"This must have at most {limit} characters.")
     if any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in text):
         raise InvalidOption(field, "This must be one line without control characters.")
+    if TURNING & set(text):
+        raise InvalidOption(field, "This must not hold characters that turn the text around.")
     return text

@@ -30,7 +30,9 @@ def test_what_is_no_digest_is_refused(text: str) -> None:
     assert list(refused.value.details) == ["expected_hash"]
 
 
-@pytest.mark.parametrize("text", ["", "   ", "x" * 301, "a\nb", "a\x00b", "a\u2028b", "a\ud800b"])
+@pytest.mark.parametrize(
+    "text", ["", "   ", "x" * 301, "a\nb", "a\x00b", "a\u2028b", "a\ud800b", "a\u202etfb"]
+)
 def test_a_name_is_one_line_of_bounded_length(text: str) -> None:
     with pytest.raises(InvalidOption):
         options.checked_name(text)
