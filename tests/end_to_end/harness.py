@@ -295,6 +295,11 @@ class Running:
         assert pid in {process.pid for process in self.life.family()}
         os.kill(pid, signal.SIGKILL)
 
+    @property
+    def authorization(self) -> str:
+        """The header that names the user, for a client other than this one."""
+        return str(self._session.headers["Authorization"])
+
     # --- Its API ---------------------------------------------------------------------------------
     def call(
         self, method: str, path: str, body: Any = None, *, status: int | Iterable[int] = ()
