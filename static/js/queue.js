@@ -226,7 +226,7 @@
     speeds.push([now, speed]);
     sessionStorage.setItem(SPEEDS, JSON.stringify(speeds));
     draw(now);
-    const shown = document.getElementById("speed")?.textContent;
+    const shown = document.getElementById("speed")?.textContent.trim();
     document.title = speed > 0 ? `${shown} · Downloads · Modelyard` : "Downloads · Modelyard";
   }
 

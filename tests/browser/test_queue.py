@@ -149,7 +149,7 @@ def test_cancelling_what_has_arrived_is_asked_first(open_page: SignIn, user: Use
     page = open_page()
     cancel = page.locator(f"#row-{row.pk} .act-cancel")
     cancel.click()
-    page.get_by_role("button", name="No").click()
+    page.get_by_role("button", name="No", exact=True).click()
     row.refresh_from_db()
     assert row.status == "downloading"
     cancel.click()
