@@ -23,11 +23,14 @@ from tests.downloads.driving import (
     run_chain,
     wait_until,
 )
+from tests.factories import make_download
 from tests.origin import Origin
+from tests.origin import made_civitai as made
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 S = DownloadStatus
+MIB = 1024 * 1024
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +69,7 @@ def test_due_times_are_waited_for(wired: Origin, user: User) -> None:
 def test_an_interrupted_terminal_keeps_the_bytes_and_goes_on_later(
     wired: Origin, user: User
 ) -> None:
+    wired.civitai.resize(made.LARGE_FILE, 6 * MIB)
     slow = wired.faults.slow("/cdn/*", 256 * 1024)
     download = enqueue(user, wired.links.large)
     stop = threading.Event()
@@ -83,7 +87,8 @@ def test_an_interrupted_terminal_keeps_the_bytes_and_goes_on_later(
 
 
 def test_a_terminal_watches_what_a_worker_runs(wired: Origin, user: User) -> None:
-    wired.faults.slow("/cdn/*", 2 * 1024 * 1024)
+    wired.civitai.resize(made.LARGE_FILE, 6 * MIB)
+    wired.faults.slow("/cdn/*", MIB)
     download = enqueue(user, wired.links.large)
     dispatcher.dispatch()
     heard: list[int] = []
@@ -96,15 +101,11 @@ def test_a_terminal_watches_what_a_worker_runs(wired: Origin, user: User) -> Non
 
 @pytest.mark.parametrize("status", [S.PAUSED, S.PARKED, S.REVIEW, S.FAILED, S.CANCELLED])
 def test_where_a_person_decides_the_terminal_ends(status: S, user: User) -> None:
-    from tests.factories import make_download
-
     download = make_download(status, initiated_by=user)
     assert inline.run(download).status == status
 
 
 def test_a_stop_while_it_waits_leaves_the_row_to_the_terminal(user: User) -> None:
-    from tests.factories import make_download
-
     download = make_download(
         S.RETRY_WAITING, initiated_by=user, retry_at=timezone.now() + timedelta(hours=1)
     )
