@@ -1,7 +1,9 @@
 """Zip files: torch's, NumPy's, and archives. Only listed and sampled, never extracted.
 
 The end record is read before Python's zipfile reads the list, because a list of a million entries
-takes a gigabyte. APPNOTE 4.3.16: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
+takes a gigabyte. Where bytes stand before the archive, zipfile looks for the list right before the
+end record, and torch's reader where the record says: a file that shows each another list is an
+attack, so both places must be the same one. APPNOTE 4.3.16: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ _END = b"PK\x05\x06"
 _END_SIZE = 22
 _END64_LOCATOR = b"PK\x06\x07"
 _END64 = b"PK\x06\x06"
+_END64_SIZE = 56
 _BROKEN = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -51,7 +54,7 @@ _BROKEN = (
 def read_torch(file: IO[bytes], size: int) -> Report:
     """A zip that `torch.save` wrote: a pickle `data.pkl` and raw tensors beside it."""
     report = Report(format="pickle", safety=verdict.HARMLESS_PICKLE)
-    with _open(file, size) as archive:
+    with _open(file, size, report) as archive:
         entries = archive.infolist()
         names = [PurePosixPath(entry.filename) for entry in entries]
         if not any(name.name == "data.pkl" for name in names):
@@ -71,7 +74,7 @@ def read_torch(file: IO[bytes], size: int) -> Report:
 def read_archive(file: IO[bytes], size: int, *, numpy: bool = False) -> Report:
     """Any other zip: pickles inside are scanned, programs and climbing names are suspicious."""
     report = Report(format="numpy" if numpy else "archive")
-    with _open(file, size) as archive:
+    with _open(file, size, report) as archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         if not entries:
             raise Invalid("The archive is empty.")
@@ -90,41 +93,52 @@ def read_archive(file: IO[bytes], size: int, *, numpy: bool = False) -> Report:
     return report
 
 
-def _open(file: IO[bytes], size: int) -> zipfile.ZipFile:
-    _check_end(file, size)
+def _open(file: IO[bytes], size: int, report: Report) -> zipfile.ZipFile:
+    list_at = _check_end(file, size)
     file.seek(0)
     try:
-        return zipfile.ZipFile(file)
+        archive = zipfile.ZipFile(file)
     except _BROKEN as exc:
         raise Invalid(f"The zip archive cannot be read: {shown(exc)}.") from exc
+    if archive.start_dir != list_at:
+        report.worsen(verdict.SUSPICIOUS, "a list of entries that is not where the end says")
+    return archive
 
 
-def _check_end(file: IO[bytes], size: int) -> None:
-    """Bound the number of entries before anything lists them. Raises Invalid."""
+def _check_end(file: IO[bytes], size: int) -> int:
+    """Bound the number of entries before anything lists them, and tell where the end record says
+    that their list is. Raises Invalid."""
     start = max(0, size - _END_SIZE - 65535)
     file.seek(start)
     tail = file.read(size - start)
     at = tail.rfind(_END)
     if at < 0 or len(tail) - at < _END_SIZE:
         raise Invalid("The zip archive is cut off: its end is missing.")
-    entries, list_bytes = struct.unpack("<HI", tail[at + 10 : at + 16])
-    if entries == 0xFFFF or list_bytes == 0xFFFFFFFF:
-        entries, list_bytes = _end64(file, tail, at, entries, list_bytes)
+    said: tuple[int, int, int] = struct.unpack("<HII", tail[at + 10 : at + 20])
+    said = _end64(file, tail[max(0, at - 20) : at], start + at) or said
+    entries, list_bytes, list_at = said
     if entries > MAX_ENTRIES or list_bytes > MAX_LIST_BYTES:
         raise Invalid(f"The zip archive has {entries:,} entries; {MAX_ENTRIES:,} is the limit.")
+    return list_at
 
 
-def _end64(file: IO[bytes], tail: bytes, at: int, entries: int, list_bytes: int) -> tuple[int, int]:
-    locator = tail[at - 20 : at] if at >= 20 else b""
-    if not locator.startswith(_END64_LOCATOR):
-        return entries, list_bytes
+def _end64(file: IO[bytes], locator: bytes, end: int) -> tuple[int, int, int] | None:
+    """Number of entries, bytes and place of their list; None without such a record.
+
+    `end` is where the plain end record stands. Readers use the large one whenever it is there; some
+    look right before the locator and some where the locator says.
+    """
+    if len(locator) < 20 or not locator.startswith(_END64_LOCATOR):
+        return None
     (offset,) = struct.unpack("<Q", locator[8:16])
     file.seek(min(offset, 2**62))
-    record = file.read(56)
-    if len(record) < 56 or not record.startswith(_END64):
+    record = file.read(_END64_SIZE)
+    if len(record) < _END64_SIZE or not record.startswith(_END64):
         raise Invalid("The zip archive's end cannot be read.")
-    count, length = struct.unpack("<QQ", record[32:48])
-    return count, length
+    if offset != end - len(locator) - _END64_SIZE:
+        raise Invalid("The zip archive's end contradicts itself.")
+    said: tuple[int, int, int] = struct.unpack("<QQQ", record[32:_END64_SIZE])
+    return said
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], size: int, report: Report) -> None:

@@ -367,6 +367,53 @@ def test_a_zip_with_a_million_entries_is_not_listed(tmp_path: Path) -> None:
     assert "1,000,000" in verdict.reason
 
 
+def two_lists() -> bytes:
+    """Two archives in one file: the list before the end is harmless, the one the end names is not.
+
+    Python's zipfile reads the first one, torch's reader the other.
+    """
+    attack = h.calling("os", "system")
+    # Both lists stand at the same distance, so that zipfile finds what its list names.
+    longer = max(len(attack), len(TORCH))
+    evil, good = (
+        h.torch_zip(data, **{"archive/data/0": b"\0" * (1 + longer - len(data))})
+        for data in (attack, TORCH)
+    )
+    return evil + good
+
+
+def two_ends() -> bytes:
+    """The locator names another record than the one that stands before it."""
+    body = h.torch_zip(TORCH)
+    end = body.rindex(b"PK\x05\x06")
+    (list_bytes, list_at) = struct.unpack("<II", body[end + 12 : end + 20])
+    record = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 2, 2, list_bytes, list_at)
+    locator = b"PK\x06\x07" + struct.pack("<IQI", 0, end, 1)
+    return body[:end] + record + record + locator + body[end:]
+
+
+def test_an_archive_that_shows_each_reader_another_list_is_not_trusted() -> None:
+    body = two_lists()
+    question = gate.Question(file_name="x.pt", model_type="embedding")
+    report = gate.check(io.BytesIO(body), len(body), question)
+    assert report.safety == "suspicious"
+    assert "a list of entries that is not where the end says" in report.findings
+    body = two_ends()
+    with pytest.raises(Refused, match="contradicts itself"):
+        gate.check(io.BytesIO(body), len(body), question)
+
+
+def test_a_large_archive_s_own_end_is_read() -> None:
+    body = h.torch_zip(TORCH)
+    end = body.rindex(b"PK\x05\x06")
+    (list_bytes, list_at) = struct.unpack("<II", body[end + 12 : end + 20])
+    record = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 2, 2, list_bytes, list_at)
+    locator = b"PK\x06\x07" + struct.pack("<IQI", 0, end, 1)
+    body = body[:end] + record + locator + body[end:]
+    question = gate.Question(file_name="x.pt", model_type="embedding")
+    assert gate.check(io.BytesIO(body), len(body), question).safety == "harmless_pickle"
+
+
 def test_a_header_bomb_ends_the_child_not_us(tmp_path: Path) -> None:
     entry = b'"%07d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},'
     raw = b"{" + b"".join(entry % n for n in range(200_000))[:-1] + b"}"
