@@ -12,7 +12,7 @@ import pytest
 
 from tests import needs, servers
 
-pytest_plugins = ["tests.origin.fixtures", "tests.canary_hooks", "tests.grouping"]
+pytest_plugins = ["tests.origin.fixtures", "tests.canary_hooks", "tests.grouping", "tests.seeds"]
 
 _real_connect = socket.socket.connect
 
@@ -58,9 +58,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.stash[LEFT_OUT].add(needs.left_out(need, len(without)))
             config.hook.pytest_deselected(items=without)
             items[:] = [item for item in items if item not in without]
-    # The slowest first, so that no worker is left with one at the end. They bring a database of
-    # their own, so the order that pytest-django gives to the others does not matter to them.
-    items.sort(key=lambda item: item.get_closest_marker("processes") is None)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
