@@ -66,7 +66,7 @@ def _resolved(resolved: Resolved) -> Mapping[str, Any]:
     return {
         **{name: said[name] for name in _AS_SAID},
         "model_name": resolved.name,
-        "model_type": main.model_type,
+        "model_type": resolved.model_type,
         "base_model": resolved.base_model,
         "base_model_family": resolved.base_model_family,
         "file_id": main.file.file_id,

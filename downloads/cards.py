@@ -147,8 +147,13 @@ def card_of(
     edits: Edits,
     now: datetime,
     error: ModelyardError | None = None,
+    said: Mapping[str, str] | None = None,
 ) -> Card:
-    """The preview of a link that the source answered. `error` is why starting it was refused."""
+    """The preview of a link that the source answered. `error` is why starting it was refused.
+
+    `said` is what the source said about the fields that the person has changed.
+    """
+    said = said or {}
     resolution = resolved.resolution
     main = resolved.main
     size = _total_size(resolved)
@@ -182,15 +187,15 @@ def card_of(
         versions=_version_options(resolution),
         edits=Edits(
             model_name=resolved.name,
-            model_type=main.model_type,
+            model_type=resolved.model_type,
             base_model=resolved.base_model,
             folder=edits.folder,
             review=edits.review,
         ),
         source_says=Edits(
-            model_name=resolution.name,
-            model_type=main.file.model_type,
-            base_model=resolution.base_model,
+            model_name=said.get("model_name", resolved.name),
+            model_type=said.get("model_type", resolved.model_type),
+            base_model=said.get("base_model", resolved.base_model),
         ),
         here=_here(resolved.duplicate.existing_asset, resolved.duplicate.reason),
         starts_at=_moment(parks_until) if parks_until else "",
@@ -244,7 +249,7 @@ def _service(source_type: str) -> str:
 def _badges(resolved: Resolved) -> tuple[str, ...]:
     file = resolved.main.file
     parts = (
-        TYPE_NAMES.get(resolved.main.model_type, resolved.main.model_type),
+        TYPE_NAMES.get(resolved.model_type, resolved.model_type),
         resolved.base_model,
         file.format,
         file.precision,

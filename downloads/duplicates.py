@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 from downloads import transitions
 from downloads.errors import IllegalTransition
 from downloads.models import Download, OnDuplicate
+from downloads.sourcing import source_file_of
 from downloads.states import DownloadStatus
 from registry.models import Asset, AssetStatus
 from registry.services import find_duplicate
@@ -24,6 +25,9 @@ def asset_for(download: Download) -> Asset | None:
     """
     if download.on_duplicate not in {OnDuplicate.LINK, OnDuplicate.SKIP}:
         return None
+    if _wants_other_bytes(download):
+        asset = find_duplicate(sha256=download.expected_hash or "").existing_asset
+        return asset if asset is not None and asset.status == AssetStatus.ACTIVE else None
     report = find_duplicate(
         sha256=download.expected_hash or "",
         source_type=download.source_type,
@@ -47,6 +51,13 @@ def asset_for(download: Download) -> Asset | None:
     return asset if asset is not None and asset.status == AssetStatus.ACTIVE else None
 
 
+def _wants_other_bytes(download: Download) -> bool:
+    """A person named another digest than the source; only a file that has it will do."""
+    expected = (download.expected_hash or "").lower()
+    hashes = source_file_of(download).get("hashes") or {}
+    return bool(expected) and expected != str(hashes.get("sha256") or "").lower()
+
+
 def settle(download: Download, asset: Asset) -> bool:
     """Link or skip a waiting row; False when it is fetched all the same, or does not wait."""
     values = settled_values(download, asset)
@@ -62,7 +73,8 @@ def settle(download: Download, asset: Asset) -> bool:
 def settled_values(download: Download, asset: Asset) -> dict[str, Any]:
     """The status and columns of a row whose file is `asset`; {} when it is fetched all the same."""
     if download.on_duplicate == OnDuplicate.LINK:
-        return {"status": S.COMPLETED, **linked_values(asset)}
+        is_known = bool(download.expected_hash) and download.expected_hash == asset.checksum_sha256
+        return {"status": S.COMPLETED, "hash_verified": is_known, **linked_values(asset)}
     if download.on_duplicate == OnDuplicate.SKIP:
         return {
             "status": S.CANCELLED,

@@ -74,6 +74,8 @@ class Resolved:
     reference: Reference
     resolution: Resolution
     name: str
+    #: Of the whole: the one folder of a snapshot follows it, whatever type each of its files has.
+    model_type: ModelType
     base_model: str
     base_model_family: str
     chosen: tuple[FilePlacement, ...]
@@ -143,13 +145,14 @@ def enqueue(
     priority: int = 2,
     folder: str = "",
     send: bool = True,
+    resolved: Resolved | None = None,
 ) -> Download:
     """Resolve `url` and insert the download (or a bundle with children) into the queue.
 
     Always gives a row of the user's own: with `on_duplicate` link and the file here already it is
     completed and has the asset, with skip it is cancelled with the code `duplicate`. Raises what
     `resolve_reference` raises, QueueFull, UserNotPermitted. `send` False leaves the dispatching to
-    the caller.
+    the caller; `resolved` is what `resolve_reference` made of the same words a moment ago.
     """
     permits.check_user(user)
     wish = _wish(
@@ -162,7 +165,8 @@ def enqueue(
         review=review,
         priority=priority,
     )
-    resolved = _resolve(user, url, _wanted_ids(file_id, files), wish)
+    if resolved is None:
+        resolved = _resolve(user, url, _wanted_ids(file_id, files), wish)
     with transaction.atomic():
         # The user's row is the lock under which their rows are counted and added.
         get_user_model().objects.select_for_update(no_key=True).get(pk=user.pk)
@@ -213,11 +217,12 @@ def _resolve(user: Any, url: str, wanted: tuple[str, ...], wish: Wish) -> Resolv
     base_model = resolution.base_model if wish.base_model is None else wish.base_model
     family = resolution.base_model_family if wish.base_model is None else family_of(wish.base_model)
     folder = resolution.folder if len(files) > 1 else ""
+    whole = wish.model_type or (resolution.model_type if folder else files[0].model_type)
     chosen = []
     for file in files:
-        kind = _type_of(file, files[0], resolution, wish)
+        kind = _type_of(file, files[0], resolution, wish, in_folder=bool(folder))
         placement = registry_services.resolve_placement(
-            model_type=kind,
+            model_type=whole if folder else kind,
             base_model=base_model,
             base_model_family=family,
             file_name=file.name,
@@ -237,6 +242,7 @@ def _resolve(user: Any, url: str, wanted: tuple[str, ...], wish: Wish) -> Resolv
         reference=reference,
         resolution=resolution,
         name=resolution.name if wish.model_name is None else wish.model_name,
+        model_type=whole,
         base_model=base_model,
         base_model_family=family,
         chosen=tuple(chosen),
@@ -275,20 +281,26 @@ def _choose(resolution: Resolution, wanted: tuple[str, ...]) -> list[SourceFile]
     return sorted(files, key=lambda file: file.role != FileRole.WEIGHTS)
 
 
-def _type_of(file: SourceFile, main: SourceFile, resolution: Resolution, wish: Wish) -> ModelType:
-    """Companions are filed as their main file is; a type that a person says is the main file's."""
-    if wish.model_type is not None and (
-        file is main
-        or file.role == FileRole.COMPANION
-        or (resolution.is_snapshot and file.model_type == main.model_type)
-    ):
-        return wish.model_type
-    return main.model_type if file.role == FileRole.COMPANION else file.model_type
+def _type_of(
+    file: SourceFile, main: SourceFile, resolution: Resolution, wish: Wish, *, in_folder: bool
+) -> ModelType:
+    """Companions are filed as their main file is; a type that a person says is the main file's.
+
+    In the one folder of a snapshot it is that of the whole, and the parts keep theirs.
+    """
+    whole = resolution.model_type if in_folder else main.model_type
+    belongs = file.role == FileRole.COMPANION or (file.model_type == whole and in_folder)
+    if belongs or (file is main and not in_folder):
+        return wish.model_type or whole
+    return file.model_type
 
 
 def _duplicate_of(file: SourceFile, resolution: Resolution, wish: Wish) -> DuplicateReport:
+    if wish.expected_hash and wish.expected_hash != file.hashes.sha256.lower():
+        # Other bytes than the source's are wanted, so what came from there before is no answer.
+        return registry_services.find_duplicate(sha256=wish.expected_hash)
     return registry_services.find_duplicate(
-        sha256=wish.expected_hash or file.hashes.sha256,
+        sha256=file.hashes.sha256,
         source_type=resolution.source_type,
         source_version_id=resolution.version_id,
         source_file_id=file.file_id,
@@ -333,7 +345,7 @@ def _insert(user: Any, resolved: Resolved, wish: Wish) -> Download:
         source_file_id="",
         source_key=key_of(resolved),
         model_name=resolved.name,
-        model_type=main.model_type,
+        model_type=resolved.model_type,
         file_name=(resolved.bundle_folder or main.file.name)[:255],
         file_size_bytes=_sum_or_none([item.file.size_bytes for item in resolved.chosen]),
         target_path=resolved.target_path,
@@ -388,7 +400,7 @@ def _insert_file(
         source_metadata=metadata,
         source_file_id=file.file_id,
         source_key=source_key(resolved.reference, resolved.resolution, file),
-        model_name=resolved.name if is_main else f"{resolved.name}: {file.name}"[:300],
+        model_name=resolved.name if is_main else f"{resolved.name}: {file.path or file.name}"[:300],
         model_type=item.model_type,
         file_name=file.name,
         file_role=file.role,

@@ -30,6 +30,7 @@ _CODES: dict[ExitCode, frozenset[str]] = {
             "user_not_permitted",
             "duplicate",
             "illegal_transition",
+            "too_large",
             "too_large_for_http",
             "token_not_usable",
             "unknown_service",
@@ -49,7 +50,10 @@ _CODES: dict[ExitCode, frozenset[str]] = {
         }
     ),
     ExitCode.GONE: frozenset({"not_found_at_source", "not_downloadable", "remote_gone"}),
-    ExitCode.INTEGRITY: frozenset({"hash_mismatch", "not_a_model_file"}),
+    ExitCode.INTEGRITY: frozenset(
+        # A file of another size than its source lists is not the file.
+        {"hash_mismatch", "not_a_model_file", "remote_changed"}
+    ),
     ExitCode.DISK: frozenset(
         {"no_space", "disk_error", "target_exists", "root_unavailable", "path_taken"}
     ),

@@ -28,6 +28,7 @@ from registry.errors import NotAModelFile
 from registry.inspect import inspect_file
 from registry.models import Root
 from registry.roots import default_root, partials_dir
+from sources.refs import CIVITAI, HUGGINGFACE
 from tokens import clients
 from transfer.errors import AuthRequired, NoSpace, RemoteGone
 from transfer.fetch import Fetched, FetchLimits, FilePlan, fetch
@@ -130,6 +131,9 @@ def _fetch_patiently(run: Run, root: Root, directory: Path) -> Fetched:
         except AuthRequired as error:
             raise source.refusal(error) from error
         except RemoteGone as error:
+            kind = run.download.source_type
+            if kind == HUGGINGFACE or (kind == CIVITAI and error.status != 404):
+                raise source.refusal(error) from error
             if error.status != 404 or not source.may_ask_again:
                 raise
             run.keeper.wait(CIVITAI_PAUSE_SECONDS)

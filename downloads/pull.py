@@ -6,6 +6,7 @@ the same command can be given again after anything that stopped it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +59,10 @@ def pull(
     on_progress: OnProgress,
 ) -> Report:
     """Bring the file of `url` into the library. Raises what `services.enqueue` raises."""
-    download = _unfinished(user, url, options)
+    resolved = _resolve(user, url, options)
+    download = _unfinished(user, resolved)
     if download is None:
-        download = services.enqueue(user=user, url=url, send=False, **options)
+        download = services.enqueue(user=user, url=url, send=False, resolved=resolved, **options)
     else:
         _go_on(download, user, options)
     on_start(download)
@@ -80,6 +82,8 @@ def report(download: Download, *, stopped: bool = False) -> Report:
     files = _files(download)
     ends = [_end(file, stopped=stopped) for file in files]
     exit_code, sentence = max(ends, key=lambda end: end[0])
+    if download.is_bundle and exit_code is ExitCode.DONE:
+        sentence = _whole(download, files)
     values = {**DownloadSerializer(download).data, "path": _path(download)}
     if download.is_bundle:
         values["files"] = [{**DownloadSerializer(file).data, "path": _path(file)} for file in files]
@@ -91,9 +95,9 @@ def _resolve(user: Any, url: str, options: Mapping[str, Any]) -> Resolved:
     return services.resolve_reference(user=user, url=url, **said)
 
 
-def _unfinished(user: Any, url: str, options: Mapping[str, Any]) -> Download | None:
+def _unfinished(user: Any, resolved: Resolved) -> Download | None:
     """The user's own row for the same bytes that has not come to an end, the newest first."""
-    wanted = key_of(_resolve(user, url, options))
+    wanted = key_of(resolved)
     mine = Download.objects.top_level().filter(initiated_by=user, source_key=wanted)
     return mine.exclude(status__in=[S.COMPLETED, S.CANCELLED]).order_by("-pk").first()
 
@@ -127,30 +131,54 @@ def _files(download: Download) -> list[Download]:
     return list(rows.filter(parent=download).order_by("pk")) or [rows.get(pk=download.pk)]
 
 
+def _whole(bundle: Download, files: list[Download]) -> str:
+    """Where all files of a bundle are, and whether every one of them was compared."""
+    folders = [(file.target_path or "").rpartition("/")[0] for file in files]
+    shared = os.path.commonpath(folders) if all(folders) else ""
+    words = sorted({file.verification or "linked" for file in files})
+    return f"{len(files)} files of {bundle.model_name} are in {shared} ({', '.join(words)})."
+
+
 def _end(file: Download, *, stopped: bool) -> tuple[ExitCode, str]:
-    where = file.target_path or file.file_name
-    asset = file.asset
-    if file.status == S.COMPLETED and asset is not None and asset.status != AssetStatus.ACTIVE:
-        return ExitCode.INTEGRITY, (
-            f"{file.file_name} is in quarantine: {asset.flag_reason or asset.status}. "
-            f"Accept it as asset {asset.pk} in the console, or download it again."
-        )
+    message = file.error_message or file.status
     if file.status == S.COMPLETED:
-        if asset is not None:
-            where = virtual_path(asset.relative_path)
-        return ExitCode.DONE, f"{file.file_name} is at {where} ({file.verification or 'linked'})."
+        return _arrived(file)
     if file.status == S.CANCELLED and file.error_code == "duplicate":
-        return ExitCode.DONE, file.error_message or "It is here already."
+        return ExitCode.DONE, message
     if file.status == S.REVIEW:
-        why = " ".join(file.warnings) or "It was asked for."
-        return ExitCode.INTEGRITY, (
-            f"{file.file_name} waits for a review: {why} Call again with --type and --base-model "
-            "to say what it is, or finish it on the page."
-        )
+        return _in_review(file)
     if stopped or file.status == S.PAUSED:
         return ExitCode.INTERRUPTED, "Interrupted; the bytes are kept. Call again to go on."
     again = " Call again to go on." if file.status == S.RETRY_WAITING else ""
-    return exit_code_of(file.error_code), f"{file.error_message or file.status}{again}"
+    if file.error_code == "too_large" and file.file_size_bytes is not None:
+        return ExitCode.INTEGRITY, message  # Larger than its source lists it.
+    return exit_code_of(file.error_code), f"{message}{again}"
+
+
+def _arrived(file: Download) -> tuple[ExitCode, str]:
+    asset = file.asset
+    where = virtual_path(asset.relative_path) if asset is not None else file.target_path
+    if asset is not None and asset.status != AssetStatus.ACTIVE:
+        why = (asset.flag_reason or asset.status).rstrip(".")
+        return ExitCode.INTEGRITY, (
+            f"{file.file_name} is in quarantine: {why}. Accept it as asset {asset.pk} in the "
+            "console, or download it again."
+        )
+    if file.hash_mismatch:
+        return ExitCode.INTEGRITY, (
+            f"{file.file_name} has another digest than the expected one. Its bytes were here "
+            f"before, at {where}."
+        )
+    return ExitCode.DONE, f"{file.file_name} is at {where} ({file.verification or 'linked'})."
+
+
+def _in_review(file: Download) -> tuple[ExitCode, str]:
+    if file.review:
+        return ExitCode.DONE, f"{file.file_name} waits for a review, as was asked for."
+    return ExitCode.INTEGRITY, (
+        f"{file.file_name} waits for a review: {' '.join(file.warnings)} Call again with --type "
+        "and --base-model to say what it is, or finish it on the page."
+    )
 
 
 def _path(file: Download) -> str | None:

@@ -160,8 +160,10 @@ def _publish_companion(run: Run) -> None:
 
 
 def _placement(download: Download) -> Placement:
+    bundle = download.parent if download.bundle_folder else None
     return registry_services.resolve_placement(
-        model_type=download.model_type,
+        # A snapshot lies in one folder, that of its own type.
+        model_type=(bundle or download).model_type,
         base_model=download.base_model or "",
         base_model_family=download.base_model_family,
         file_name=download.file_name,

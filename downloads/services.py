@@ -124,8 +124,9 @@ def finalize(
             return download
         raise _illegal(download, S.REGISTERING)
     values = _edits(download, model_name, model_type, base_model, folder)
+    bundle = download.parent if download.bundle_folder else None
     placement = registry_services.resolve_placement(
-        model_type=values["model_type"],
+        model_type=bundle.model_type if bundle else values["model_type"],
         base_model=values["base_model"] or "",
         base_model_family=values["base_model_family"],
         file_name=download.file_name,
@@ -134,6 +135,8 @@ def finalize(
         bundle_path=download.bundle_path,
     )
     with transaction.atomic():
+        # First the lock of the audit log, then rows: the order in which registering takes them.
+        audit.record("download.finalize", actor=user, target=download)
         transitions.move(
             download,
             S.REGISTERING,
@@ -142,7 +145,6 @@ def finalize(
             target_path=placement.virtual_path,
             pickup_deadline=claims.pickup(),
         )
-        audit.record("download.finalize", actor=user, target=download)
         tasks.send_on_commit(download.pk, S.REGISTERING)
     return download
 

@@ -14,7 +14,7 @@ from sources.parse import parse_reference
 from sources.refs import CIVITAI, HUGGINGFACE, DirectReference, Reference
 from sources.refusals import explain
 from tokens import clients
-from transfer.errors import AuthRequired, RemoteChanged
+from transfer.errors import RemoteChanged, RemoteStatus
 from transfer.fetch import FilePlan
 from transfer.http import Credential
 
@@ -78,8 +78,8 @@ class Source:
             )
         return self._plan_for(fresh.url, fresh.size_bytes)
 
-    def refusal(self, error: AuthRequired) -> ModelyardError:
-        """What a 401 or 403 of the download route means for the user, and what to do about it."""
+    def refusal(self, error: RemoteStatus) -> ModelyardError:
+        """What a refusal of the download route means for the user, and what to do about it."""
         return explain(
             error,
             self.download.source_type,

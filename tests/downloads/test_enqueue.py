@@ -71,6 +71,33 @@ def test_a_snapshot_keeps_its_tree(wired: Origin, user: User) -> None:
     )
 
 
+def test_a_snapshot_lies_in_one_folder_and_its_parts_keep_their_types(
+    wired: Origin, user: User
+) -> None:
+    bundle = enqueue(user, wired.links.hub_snapshot)
+    children = list(bundle.children.all())
+    assert bundle.model_type == "checkpoint"
+    folder = "/models/checkpoints/sdxl/made--tiny-sdxl-diffusers/"
+    assert {str(row.target_path).removesuffix(row.bundle_path) for row in children} == {folder}
+    weights = {row.bundle_path.split("/")[0]: row for row in children if row.file_role == "weights"}
+    assert weights["unet"].model_type == "diffusion_model"
+    assert weights["vae"].model_type == "vae"
+    assert weights["vae"].model_name.endswith(f": {weights['vae'].bundle_path}")
+    assert {row.model_type for row in children if row.file_role == "companion"} == {"checkpoint"}
+    other = enqueue(user, wired.links.hub_snapshot, model_type="other", on_duplicate="keep")
+    assert {str(row.target_path).split("/")[2] for row in other.children.all()} == {"other"}
+    assert other.children.get(bundle_path=weights["vae"].bundle_path).model_type == "vae"
+
+
+def test_another_digest_than_the_source_s_is_not_linked_by_the_source(
+    wired: Origin, user: User
+) -> None:
+    content = wired.civitai.file(made.CHECKPOINT_FILE)
+    asset = make_asset(checksum_sha256=content.sha256)
+    assert enqueue(user, wired.links.checkpoint, expected_hash=content.sha256).asset == asset
+    assert enqueue(user, wired.links.checkpoint, expected_hash="ab" * 32).status == S.QUEUED
+
+
 def test_a_file_may_be_chosen(wired: Origin, user: User) -> None:
     chosen = enqueue(user, wired.links.bundle, file_id=str(made.BUNDLE_FILES[1]))
     assert (chosen.is_bundle, chosen.model_type) == (False, "vae")
@@ -200,6 +227,8 @@ def test_a_file_that_is_here_already(  # noqa: PLR0917
     assert download.initiated_by == user
     if status == S.COMPLETED:
         assert download.actual_hash == asset.checksum_sha256
+        assert download.hash_verified is (download.expected_hash == asset.checksum_sha256)
+        assert download.hash_mismatch is False
         assert download.completed_at is not None
 
 

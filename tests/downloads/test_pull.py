@@ -108,6 +108,20 @@ def test_a_snapshot_comes_whole(shell: Shell, origin: Origin) -> None:
     assert code == 0, err
     assert answer["is_bundle"] is True
     assert {file["status"] for file in answer["files"]} == {"completed"}
+    folder = shell.models / "checkpoints" / "sdxl" / "made--tiny-sdxl-diffusers"
+    kept = [p for p in shell.models.rglob("*.*") if p.is_file() and ".modelyard" not in p.parts]
+    assert all(path.is_relative_to(folder) for path in kept)
+    assert f"{len(kept)} files of" in err
+
+
+def test_files_may_be_named(shell: Shell, origin: Origin) -> None:
+    model, vae = (str(number) for number in made.BUNDLE_FILES[:2])
+    code, answer, err = shell.pull(origin.links.bundle, "--file", vae)
+    assert (code, answer["model_type"]) == (0, "vae"), err
+    code, answer, err = shell.pull(origin.links.bundle, "--file", model, "--file", vae)
+    assert (code, len(answer["files"])) == (0, 2), err
+    code, answer, err = shell.pull(origin.links.bundle, "--file", "1")
+    assert (code, answer["code"]) == (2, "invalid"), err
 
 
 def test_name_type_and_base_model_are_the_person_s_words(shell: Shell, origin: Origin) -> None:

@@ -143,7 +143,7 @@ def _said(options: dict[str, Any]) -> dict[str, Any]:
         "on_duplicate",
         "review",
     )
-    return {name: options[name] for name in names if options[name] not in {None, False}}
+    return {name: options[name] for name in names if options[name] not in (None, False)}
 
 
 def prepare_database() -> None:
