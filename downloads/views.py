@@ -43,6 +43,7 @@ MOST_LINKS_AT_ONCE = 5
 MOST_DISMISSED = 300
 PICTURE_AGE_S = 24 * 3600
 MISSING_AGE_S = 300
+EDITABLE = ("model_name", "model_type", "base_model")
 
 Command = Callable[[PageRequest, Download], None]
 
@@ -157,15 +158,21 @@ def token_for_link(request: PageRequest) -> HttpResponse:
 def _look_up(request: PageRequest, url: str, *, error: ModelyardError | None = None) -> Card:
     """The card of a link; a refused edit stands beside its field, and the link is shown without."""
     form = request.POST
-    edits = _edits(form)
+    options = {} if isinstance(error, InvalidOption) else _options(form)
     try:
-        options = {} if isinstance(error, InvalidOption) else _options(form)
         resolved = services.resolve_reference(user=request.user, url=url, **options)
     except InvalidOption as refused:
         return _look_up(request, url, error=refused)
     except ModelyardError as failure:
         return card_of_error(failure, url=url, reference=_reference(url))
-    return card_of(resolved, url=url, edits=edits, now=timezone.now(), error=error)
+    return card_of(
+        resolved,
+        url=url,
+        edits=_edits(form),
+        now=timezone.now(),
+        error=error,
+        said={name: form.get(f"was_{name}", "") for name in EDITABLE if name in options},
+    )
 
 
 def _reference(url: str) -> Any:
@@ -178,7 +185,7 @@ def _reference(url: str) -> Any:
 def _options(form: QueryDict) -> dict[str, Any]:
     """What the form says differently from the source; the rest is left to the source."""
     options: dict[str, Any] = {"folder": form.get("folder", "")}
-    for name in ("model_name", "model_type", "base_model"):
+    for name in EDITABLE:
         value = form.get(name)
         if value is not None and value.strip() != form.get(f"was_{name}", "").strip():
             options[name] = value

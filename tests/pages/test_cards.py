@@ -224,3 +224,21 @@ def test_the_reason_of_the_rule_is_the_registrys(visitor: Client, wired: Origin)
         model_type="checkpoint", base_model="SDXL 1.0", file_name="x.safetensors"
     ).reason
     assert reason in words(look_up(visitor, wired.links.checkpoint))
+
+
+def test_an_edit_is_still_an_edit_after_the_card_was_made_again(
+    visitor: Client, wired: Origin
+) -> None:
+    form = {"model_type": "lora", "was_model_type": "checkpoint"}
+    html = look_up(visitor, wired.links.checkpoint, **form)
+    assert re.search(r'name="was_model_type"\s+value="checkpoint"', html)
+    assert re.search(r'value="lora"\s+selected', html)
+
+
+def test_what_nobody_changed_is_no_edit(visitor: Client, wired: Origin) -> None:
+    html = look_up(visitor, wired.links.hub_snapshot)
+    was = re.search(r'name="was_model_type"\s+value="(\w+)"', html)
+    shown = re.search(r'<option value="(\w+)"\s+selected', html)
+    assert was is not None
+    assert shown is not None
+    assert was[1] == shown[1]
