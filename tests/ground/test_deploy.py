@@ -262,6 +262,8 @@ def test_nginx_points_at_what_is_there():
     (alias,) = re.findall(r"alias (\S+);", text)
     assert f"models:{alias.rstrip('/')}:ro" in SERVICES["nginx"]["volumes"]
     assert re.search(r"location /_files/ \{\s+internal;", text)
+    assert "types {}" in text
+    assert "sandbox" in text
     assert int(SERVICES["nginx"]["ports"][0].rpartition(":")[2]) == port_of("nginx")
     limit = int(re.findall(r"client_max_body_size (\d+)m;", text)[0]) * 1024 * 1024
     assert limit == settings.DATA_UPLOAD_MAX_MEMORY_SIZE
