@@ -108,8 +108,9 @@ class Command(BaseCommand):
         self._say(error.message)
 
     def _say(self, sentence: str) -> None:
-        # Not as markup: a file may be called [red].
-        self.console.print(redact(sentence), markup=False, highlight=False, soft_wrap=True)
+        # Not as markup: a file may be called [red]. Nor as commands to the terminal.
+        text = "".join(char if char.isprintable() or char == "\n" else " " for char in sentence)
+        self.console.print(redact(text), markup=False, highlight=False, soft_wrap=True)
 
     def _say_preview(self, answer: dict[str, Any]) -> None:
         if self.as_json:
