@@ -13,7 +13,6 @@ from enum import StrEnum
 from django.utils import timezone
 
 from config import wording
-from downloads.limits import LimitUse
 from downloads.models import Download
 from downloads.states import DownloadStatus as S
 from registry.models import AssetStatus
@@ -488,27 +487,3 @@ def _is_mature(download: Download) -> bool:
 
 #: CivitAI's mask: 1 PG, 2 PG-13, 4 R, 8 X, 16 XXX. From R on a picture is blurred.
 MATURE_LEVEL = 4
-
-
-_LIMITS = {
-    "queue_size": ("In the queue", "everything of yours that is not finished"),
-    "requests_per_day": ("Requests in 24 hours", "each link that you start"),
-    "bundles_per_hour": ("Bundles in an hour", "everybody's together"),
-    "bundles_per_day": ("Bundles in 24 hours", "everybody's together"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class LimitWords:
-    name: str
-    title: str
-    note: str
-    used: int
-    maximum: int
-    is_reached: bool
-    resets_at: datetime | None
-
-
-def limit_in_words(use: LimitUse) -> LimitWords:
-    title, note = _LIMITS.get(use.name, (use.name.replace("_", " "), ""))
-    return LimitWords(use.name, title, note, use.used, use.maximum, use.is_reached, use.resets_at)

@@ -25,9 +25,9 @@ from downloads import services
 from downloads.board import Look, board_of
 from downloads.cards import Card, Edits, card_of, card_of_error, with_token_error
 from downloads.errors import IllegalTransition, InvalidOption
+from downloads.limit_words import limit_in_words
 from downloads.limits import is_exempt
 from downloads.models import Download
-from downloads.presentation import limit_in_words
 from downloads.states import FINAL
 from downloads.states import DownloadStatus as S
 from registry.previews import fetch_thumbnail
