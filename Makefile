@@ -29,14 +29,14 @@ setup-dev: $(VENV)/.dev
 format: setup-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only --quiet .
-	$(BIN)/djlint templates --reformat --quiet
+	$(BIN)/djlint templates --reformat --quiet || $(BIN)/djlint templates --check --quiet
 
 check: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
-	$(BIN)/djlint templates --check --quiet
+	$(BIN)/djlint templates --check --lint --quiet
 	$(CHECKED) check --fail-level WARNING
 	$(CHECKED) makemigrations --check --dry-run
 	$(CHECKED) spectacular --validate --fail-on-warn --file /dev/null
