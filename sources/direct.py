@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from sources.calls import Calls
 from sources.detect import Detected
-from sources.errors import NotDownloadable
+from sources.errors import NotAModel
 from sources.families import base_model_from_name, family_of
 from sources.headers import HEAD_BYTES, detect_start, header_length, read_start
 from sources.reading import MAX_BYTES, as_moment_text, as_text
@@ -72,7 +72,7 @@ class Head:
 def resolve(reference: DirectReference, *, calls: Calls) -> Resolution:
     """What lies behind a link.
 
-    Raises NotDownloadable for a page, an error message or an empty file, NotFound, TokenRequired,
+    Raises NotAModel for a page, an error message or an empty file, NotFound, TokenRequired,
     SourceUnavailable; UrlNotAllowed and RedirectRefused as they come.
     """
     head = _read_head(reference.url, calls)
@@ -91,7 +91,7 @@ def _read_head(url: str, calls: Calls) -> Head:
         return calls.attempt(url, lambda _deadline_s: _ask(url, calls))
     except RemoteRefused as error:
         if error.status == 416 and _EMPTY_TOTAL.match(str(error.headers.get("Content-Range", ""))):
-            raise NotDownloadable("The file behind this link is empty.") from error
+            raise NotAModel("The file behind this link is empty.") from error
         raise explain(error, DIRECT, had_token=False) from error
     except TransferError as error:
         raise explain(error, DIRECT, had_token=False) from error
@@ -122,12 +122,12 @@ def _total(headers: Message) -> int | None:
 def _refuse_what_is_no_file(head: Head) -> None:
     kind = str(head.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
     if kind in {"text/html", "application/xhtml+xml"} or _PAGE.match(head.start[:1000]):
-        raise NotDownloadable(
+        raise NotAModel(
             "This link leads to a web page, not to a file. Copy the link of the download itself; "
             "if the page asks for a login, the file needs a token."
         )
     if head.size_bytes == 0 or not head.start:
-        raise NotDownloadable("The file behind this link is empty.")
+        raise NotAModel("The file behind this link is empty.")
 
 
 def _name(reference: DirectReference, head: Head) -> str:
@@ -163,7 +163,7 @@ def _refuse_texts_as_weights(head: Head, file_format: str) -> None:
     """An error message of an API is no model, even when it is called model.safetensors."""
     start = head.start.lstrip()[:1]
     if file_format in _WEIGHTS and start in {b"{", b"["} and header_length(head.start) is None:
-        raise NotDownloadable(
+        raise NotAModel(
             "The server sent a message instead of the file; a token is probably missing."
         )
 

@@ -4,6 +4,7 @@ SourceError
 ├── ReferenceNotUnderstood   the text is no link or id that we know; names the accepted forms
 ├── NotFound                 no such model, version, file, repository or revision
 ├── NotDownloadable          archived, taken down, downloads disabled, nothing but training data
+│   └── NotAModel            the link leads to a page, a message or nothing
 ├── TokenRequired            401: a token would help
 ├── TokenRejected            the token that was sent is wrong or expired
 ├── LicenceRequired          gated: the licence must be accepted on the site first
@@ -37,6 +38,10 @@ class NotFound(SourceError):
 class NotDownloadable(SourceError):
     code = "not_downloadable"
     http_status = 422
+
+
+class NotAModel(NotDownloadable):
+    code = "not_a_model_file"
 
 
 class TokenRequired(SourceError):
