@@ -30,7 +30,8 @@ MAX_JSON_TEXT = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """What is known: None and "" where the file does not say it.
+    """What is known: None and "" where the file does not say it. `is_sure` is False for a type that
+    is good enough where nobody said one, and no reason to doubt what was said.
 
     `details` has, where present: precision, parameters, tensors, network_dim, network_alpha,
     network_module, title, author, resolution, inpainting, trained_on, frequent_tags, trained_at.
@@ -41,6 +42,7 @@ class Detected:
     family: str = ""
     trigger_words: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    is_sure: bool = True
 
 
 # The words of kohya's `ss_base_model_version` and of `modelspec.architecture`, by beginning.
@@ -96,6 +98,9 @@ _CROSS_ATTENTION = re.compile(
     r"attn2[._](processor[._])?to_k([._]|_lora\.)"
     r"(weight|lora_down\.weight|lora_A\.(default\.)?weight|lora\.down\.weight|down\.weight|hada_w1_b)"
 )
+_EMBEDDING_NAMES = frozenset({"emb_params", "string_to_param", "clip_g", "clip_l"})
+# Fewer names than any denoiser has; what is missing among so few says nothing.
+_FEW_TENSORS = 50
 _UPSCALER = re.compile(
     r"model\.\d+\.sub\.|body\.\d+\.(rdb|RDB)\d|RRDB_trunk\.|conv_first\.|layers\.\d+\.residual"
 )
@@ -148,7 +153,17 @@ def detect_safetensors(header: dict[str, Any]) -> Detected:
         details["trigger_source"] = source
     if _is_inpainting(tensors):
         details["inpainting"] = True
-    return Detected(model_type, base_model, family_of(base_model), triggers, details)
+    is_sure = _is_sure(tensors, model_type)
+    return Detected(model_type, base_model, family_of(base_model), triggers, details, is_sure)
+
+
+def _is_sure(tensors: dict[str, dict[str, Any]], model_type: ModelType | None) -> bool:
+    """Not by the shape alone, and not by what is missing among a handful of tensors."""
+    if model_type is ModelType.EMBEDDING:
+        return bool(_EMBEDDING_NAMES & set(tensors))
+    if model_type is ModelType.DIFFUSION_MODEL and _starts(tensors, "model.diffusion_model."):
+        return len(tensors) >= _FEW_TENSORS
+    return True
 
 
 def _type_of(tensors: dict[str, dict[str, Any]], metadata: dict[str, Any]) -> ModelType | None:
@@ -206,7 +221,7 @@ def _type_of_encoder(names: tuple[str, ...]) -> ModelType | None:
 def _is_embedding(tensors: dict[str, dict[str, Any]]) -> bool:
     if len(tensors) >= 10:
         return False
-    if {"emb_params", "string_to_param", "clip_g", "clip_l"} & set(tensors):
+    if _EMBEDDING_NAMES & set(tensors):
         return True
     # diffusers names the tensor after the token itself.
     return all(

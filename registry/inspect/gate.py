@@ -135,7 +135,7 @@ def _read_text(file: IO[bytes], size: int, extension: str) -> Report:
 def _read_safetensors(file: IO[bytes], size: int) -> Report:
     report, header = safetensors.read(file, size)
     detected = detect_safetensors(header)
-    report.detected_type = str(detected.model_type or "")
+    report.detected_type = str(detected.model_type or "") if detected.is_sure else ""
     report.detected_base_model = detected.base_model or ""
     report.header["trigger_words"] = list(detected.trigger_words)
     report.header["details"] = detected.details

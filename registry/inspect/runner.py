@@ -17,7 +17,7 @@ from registry.inspect import verdict
 from registry.inspect.kinds import extension_of
 from registry.inspect.verdict import Verdict
 from sources.families import family_of
-from sources.resolution import FileRole
+from sources.resolution import FileRole, ModelType
 
 #: The child's exit code when it could not load a module any more; see `child`.
 NEEDS_MORE = 4
@@ -149,7 +149,11 @@ def _compare(found: Verdict, *, model_type: str, role: str, base_model: str) -> 
     if not found.accepted or role == FileRole.COMPANION:
         return found
     warnings = []
-    if found.detected_type and found.detected_type != model_type:
+    # "Other" is no claim and no finding.
+    if ModelType.OTHER not in {found.detected_type, model_type} and found.detected_type not in {
+        "",
+        model_type,
+    }:
         warnings.append(
             f"Declared as {_words(model_type)}, but the file looks like "
             f"{_words(found.detected_type)}."

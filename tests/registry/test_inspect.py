@@ -485,6 +485,26 @@ def test_a_header_that_contradicts_what_was_declared_asks_for_review(
     assert any(said in warning for warning in verdict.warnings) or not said
 
 
+@pytest.mark.parametrize(
+    ("tensor", "shape", "model_type"),
+    [
+        # Little to go by, or no claim at all.
+        ("weight", [1, 768], "lora"),
+        ("model.diffusion_model.input_blocks.0.0.weight", [4, 4], "checkpoint"),
+        ("lora_unet_x.lora_up.weight", [4, 4], "other"),
+        ("image_proj.latents", [4, 4], "controlnet"),
+        ("weight", [2, 2], "vae"),
+    ],
+)
+def test_a_header_that_says_little_contradicts_nobody(
+    tmp_path: Path, tensor: str, shape: list[int], model_type: str
+) -> None:
+    size = 2 * shape[0] * shape[1]
+    body = h.safetensors({tensor: h.tensor(0, size, "F16", shape)}, bytes(size))
+    verdict = verdict_on(tmp_path, "x.safetensors", body, model_type, base_model="SD 1.5")
+    assert (verdict.accepted, verdict.asks_review, verdict.warnings) == (True, False, ())
+
+
 def test_own_metadata_is_kept_and_thumbnails_are_not(tmp_path: Path) -> None:
     header = {
         "__metadata__": {
