@@ -52,7 +52,7 @@ _CODES: dict[ExitCode, frozenset[str]] = {
     ExitCode.GONE: frozenset({"not_found_at_source", "not_downloadable", "remote_gone"}),
     ExitCode.INTEGRITY: frozenset(
         # A file of another size than its source lists is not the file.
-        {"hash_mismatch", "not_a_model_file", "remote_changed"}
+        {"hash_mismatch", "size_mismatch", "not_a_model_file"}
     ),
     ExitCode.DISK: frozenset(
         {"no_space", "disk_error", "target_exists", "root_unavailable", "path_taken"}

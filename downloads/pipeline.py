@@ -9,28 +9,33 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db.models import F, Sum
 from django.db.models.functions import Coalesce
 
+from config.errors import ModelyardError
 from downloads import claims, crash, partials, permits, verify
 from downloads.ledger import DatabaseLedger
 from downloads.models import Download, PartialFile
 from downloads.progress import OnProgress, ProgressWriter
 from downloads.registering import register_work
-from downloads.sourcing import Source
+from downloads.sourcing import Source, resolution_of
 from downloads.stages import Outcome, Run, run_stage
 from downloads.states import DownloadStatus
 from downloads.throttle import throttle
 from downloads.verify import Next
 from registry.errors import NotAModelFile
 from registry.inspect import inspect_file
+from registry.inspect.verdict import NOT_A_MODEL_FILE, Verdict
 from registry.models import Root
 from registry.roots import default_root, partials_dir
+from sources.errors import TokenRequired
 from sources.refs import CIVITAI, HUGGINGFACE
+from sources.resolution import FileRole
 from tokens import clients
-from transfer.errors import AuthRequired, NoSpace, RemoteGone
+from transfer.errors import AuthRequired, DigestMismatch, NoSpace, RemoteGone
 from transfer.fetch import Fetched, FetchLimits, FilePlan, fetch
 
 S = DownloadStatus
@@ -40,6 +45,7 @@ LENGTH_UNKNOWN = (
     "The server did not say how long the file is and published no digest, so a file that was cut "
     "off cannot be told from a whole one by its length."
 )
+DIFFERS = "The file differs from the digest that was expected, also after a second download."
 
 Asked = Callable[[], bool] | None
 
@@ -188,18 +194,22 @@ def _verify(run: Run) -> Outcome:
     )
     if following is Next.FETCH_AGAIN:
         return _fetch_again(run)
+    warnings = _warnings(download, verdict.warnings)
     values = {
         "hash_verified": comparison.hash_verified,
         "hash_mismatch": comparison.hash_mismatch,
         "verification": comparison.verification,
         "verdict": verdict.as_dict(),
-        "warnings": _warnings(download, comparison, verdict.warnings),
+        "warnings": warnings,
     }
     if following is Next.REFUSE:
         claims.write(run.claim, **values)
         # Bytes that can never become a model are no use for a retry.
         partials.discard(download)
-        raise NotAModelFile(verdict.reason, reason=verdict.code)
+        raise _refusal(download, verdict)
+    if comparison.hash_mismatch:
+        warnings.append(DIFFERS)
+        _refuse_as_companion(run, values)
     if following is Next.REVIEW:
         run.move(S.REVIEW, **values)
         return Outcome.LEFT
@@ -221,13 +231,22 @@ def _fetch_again(run: Run) -> Outcome:
     return Outcome.LEFT
 
 
-def _warnings(
-    download: Download, comparison: verify.Comparison, found: tuple[str, ...]
-) -> list[str]:
-    sentences = [*download.warnings, *found]
-    if comparison.hash_mismatch:
-        sentences.append(
-            "The file differs from the digest that its source publishes, twice. It is kept in "
-            "quarantine until somebody accepts it."
-        )
-    return list(dict.fromkeys(sentences))
+def _refuse_as_companion(run: Run, values: dict[str, Any]) -> None:
+    """A config has no asset that could be flagged, so it is not placed; a retry fetches it."""
+    if run.download.file_role != FileRole.COMPANION:
+        return
+    claims.write(run.claim, **values)
+    partials.discard(run.download)
+    raise DigestMismatch(f"{DIFFERS} It was not placed.")
+
+
+def _refusal(download: Download, verdict: Verdict) -> ModelyardError:
+    """Why these bytes become no model; a page in place of what needs a token is a login."""
+    needs_token = str(resolution_of(download).get("needs_token") or "")
+    if verdict.code == NOT_A_MODEL_FILE and needs_token:
+        return TokenRequired(f"{needs_token} {verdict.reason}")
+    return NotAModelFile(verdict.reason, reason=verdict.code)
+
+
+def _warnings(download: Download, found: tuple[str, ...]) -> list[str]:
+    return list(dict.fromkeys([*download.warnings, *found]))

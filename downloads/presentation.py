@@ -110,6 +110,7 @@ _NEXT_BY_CODE = {
     "remote_gone": Next.SOURCE,
     "not_a_model_file": Next.SOURCE,
     "hash_mismatch": Next.DOWNLOAD_AGAIN,
+    "size_mismatch": Next.SOURCE,
     "duplicate": Next.ASSET,
 }
 

@@ -14,6 +14,7 @@ TransferError
 ├── RemoteGone               404, 410, 451
 ├── RemoteRefused            any other 4xx
 ├── RemoteChanged            the file is not the one we started with               (retryable)
+│   └── SizeMismatch         it has fewer bytes than its source lists: final
 ├── DigestMismatch           all bytes came, and they are not the published ones
 ├── NoSpace, DiskError, TargetExists, UnsafePath
 └── StopRequested            not a failure: whoever runs the transfer asked for it
@@ -126,6 +127,11 @@ class RemoteRefused(RemoteStatus):
 class RemoteChanged(TransferError):
     code = "remote_changed"
     retryable = True
+
+
+class SizeMismatch(RemoteChanged):
+    code = "size_mismatch"
+    retryable = False
 
 
 class DigestMismatch(TransferError):

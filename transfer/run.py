@@ -29,6 +29,7 @@ from transfer.errors import (
     RemoteBusy,
     RemoteChanged,
     RemoteStatus,
+    SizeMismatch,
     TooLarge,
     TransferError,
 )
@@ -239,7 +240,7 @@ class Run:
             return
         # What looks like a page is small, and its bytes tell the caller what went wrong.
         if exact is not None and total != exact and not offer.may_be_page:
-            kind = TooLarge if total > exact else RemoteChanged
+            kind = TooLarge if total > exact else SizeMismatch
             raise kind(
                 f"The source lists {exact} bytes and the server offers {total}. Look at the "
                 "source: the file may have been replaced.",

@@ -162,6 +162,27 @@ def test_a_git_digest_that_differs_is_a_mismatch_too(wired: Origin, user: User) 
     assert (child.status, child.error_code) == (S.FAILED, "not_a_model_file"), "it is no JSON now"
 
 
+def test_a_config_that_differs_is_not_placed(wired: Origin, user: User, models_dir: Path) -> None:
+    bundle = enqueue(user, wired.links.hub_snapshot)
+    config = bundle.children.get(file_name="model_index.json")
+    Download.objects.filter(pk=config.pk).update(expected_git_sha1="ab" * 20)
+    work_off()
+    config = fresh(config)
+    assert (config.status, config.error_code) == (S.FAILED, "hash_mismatch")
+    assert (config.hash_verified, config.hash_mismatch, config.mismatch_count) == (True, True, 1)
+    assert not list(models_dir.rglob("model_index.json"))
+    assert "second download" in config.warnings[0]
+
+
+def test_a_page_in_place_of_what_needs_a_token_is_a_login(wired: Origin, user: User) -> None:
+    download = enqueue(user, wired.links.direct)
+    said = {**download.source_metadata, "needs_token": "The creator asks for a login."}
+    Download.objects.filter(pk=download.pk).update(source_metadata=said)
+    wired.faults.fail("/direct/*", status=200, body=b"<!doctype html><p>Log in", times=None)
+    work_off()
+    assert fresh(download).error_code == "token_required"
+
+
 def test_the_digest_that_a_person_gives_counts(wired: Origin, user: User) -> None:
     download = finish(user, wired.links.direct, expected_hash="ab" * 32)
     assert (download.hash_mismatch, download.verification) == (True, "mismatch")

@@ -28,6 +28,7 @@ from transfer.errors import (
     RemoteBusy,
     RemoteChanged,
     RemoteGone,
+    SizeMismatch,
     StopRequested,
     TooLarge,
     TooSlow,
@@ -541,7 +542,7 @@ def test_bytes_beyond_the_length_are_not_taken(job, origin):
 
 
 @pytest.mark.parametrize(
-    ("expected", "error"), [(len(CONTENT) - 1, TooLarge), (len(CONTENT) + 1, RemoteChanged)]
+    ("expected", "error"), [(len(CONTENT) - 1, TooLarge), (len(CONTENT) + 1, SizeMismatch)]
 )
 def test_a_length_other_than_the_published_one_is_refused(expected, error, job, origin):
     served = origin.serve("/f", ServedFile(CONTENT))
