@@ -12,7 +12,10 @@ from downloads.models import Download, OnDuplicate
 from downloads.sourcing import source_file_of
 from downloads.states import DownloadStatus
 from registry.models import Asset, AssetStatus
+from registry.placement import VIRTUAL_ROOT
+from registry.roots import default_root
 from registry.services import find_duplicate
+from transfer.names import path_key
 
 S = DownloadStatus
 
@@ -25,6 +28,8 @@ def asset_for(download: Download) -> Asset | None:
     """
     if download.on_duplicate not in {OnDuplicate.LINK, OnDuplicate.SKIP}:
         return None
+    if download.bundle_folder:
+        return snapshot_part(download)
     if _wants_other_bytes(download):
         asset = find_duplicate(sha256=download.expected_hash or "").existing_asset
         return asset if asset is not None and asset.status == AssetStatus.ACTIVE else None
@@ -49,6 +54,22 @@ def asset_for(download: Download) -> Asset | None:
         )
         asset = twin.asset if twin is not None else None
     return asset if asset is not None and asset.status == AssetStatus.ACTIVE else None
+
+
+def snapshot_part(download: Download) -> Asset | None:
+    """The active asset that is this part of a snapshot, in its very place.
+
+    The same bytes elsewhere are of no use: whoever loads the snapshot looks into its folder.
+    """
+    key = path_key((download.target_path or "").removeprefix(VIRTUAL_ROOT))
+    asset = Asset.objects.at(default_root(), key).filter(status=AssetStatus.ACTIVE).first()
+    if asset is None:
+        return None
+    if digest := download.actual_hash or download.expected_hash:
+        return asset if asset.checksum_sha256 == digest.lower() else None
+    theirs = (asset.source_type, asset.source_version_id, asset.source_file_id)
+    ours = (download.source_type, download.source_version_id or "", download.source_file_id)
+    return asset if theirs == ours else None
 
 
 def _wants_other_bytes(download: Download) -> bool:
@@ -89,6 +110,7 @@ def linked_values(asset: Asset) -> dict[str, Any]:
     """Columns of a completed row that uses the file of an asset."""
     return {
         "asset": asset,
+        "target_path": asset.virtual_path,
         "actual_hash": asset.checksum_sha256,
         "verification": asset.verification,
         "completed_at": Now(),

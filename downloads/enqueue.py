@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from downloads import options, permits, tasks, transitions
 from downloads.credentials import credential_of, seal_link
-from downloads.duplicates import settled_values
+from downloads.duplicates import settled_values, snapshot_part
 from downloads.errors import InvalidOption
 from downloads.limits import check_limits
 from downloads.models import Download, OnDuplicate, position_now
@@ -421,6 +421,8 @@ def _insert_file(
 def _settle_at_once(row: Download, resolved: Resolved, item: FilePlacement) -> None:
     """A row whose file is here already needs no bytes; one in early access waits for its moment."""
     asset = item.duplicate.existing_asset if item.duplicate.is_duplicate else None
+    if row.bundle_folder:
+        asset = snapshot_part(row)
     if asset is not None and asset.status == AssetStatus.ACTIVE:
         values = settled_values(row, asset)
         for name, value in values.items():

@@ -137,6 +137,10 @@ def _fetch_patiently(run: Run, root: Root, directory: Path) -> Fetched:
         except AuthRequired as error:
             raise source.refusal(error) from error
         except RemoteGone as error:
+            other = source.by_revision(plan)
+            if other is not None and error.status == 404:
+                plan = other
+                continue
             kind = run.download.source_type
             if kind == HUGGINGFACE or (kind == CIVITAI and error.status != 404):
                 raise source.refusal(error) from error

@@ -75,6 +75,8 @@ def _linked_instead(download: Download) -> Asset | None:
         or download.hash_mismatch
     ):
         return None
+    if download.bundle_folder:
+        return duplicates.snapshot_part(download)
     return registry_services.find_duplicate(sha256=download.actual_hash or "").existing_asset
 
 
@@ -216,6 +218,8 @@ def _replaced(download: Download, placement: Placement) -> Asset | None:
         return holder
     if download.on_duplicate != OnDuplicate.OVERWRITE:
         return None
+    if download.bundle_folder:
+        return duplicates.snapshot_part(download)
     return registry_services.find_duplicate(
         sha256=download.actual_hash or "",
         source_type=download.source_type,

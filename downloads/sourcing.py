@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 from django.conf import settings
 
@@ -11,7 +12,13 @@ from config.errors import ModelyardError
 from downloads.credentials import credential_of, open_link
 from downloads.models import Download
 from sources.parse import parse_reference
-from sources.refs import CIVITAI, HUGGINGFACE, DirectReference, Reference
+from sources.refs import (
+    CIVITAI,
+    HUGGINGFACE,
+    DirectReference,
+    HuggingFaceReference,
+    Reference,
+)
 from sources.refusals import explain
 from tokens import clients
 from transfer.errors import RemoteChanged, RemoteStatus
@@ -77,6 +84,20 @@ class Source:
                 "The source offers another file under this id now. Add it again to get that one."
             )
         return self._plan_for(fresh.url, fresh.size_bytes)
+
+    def by_revision(self, plan: FilePlan) -> FilePlan | None:
+        """The same file by the branch or tag that was named, for a mirror that knows no commits.
+
+        None when there is no other name for it, or no digest that would tell other bytes.
+        """
+        if not isinstance(self.reference, HuggingFaceReference) or not plan.has_digest:
+            return None
+        pinned, named = (
+            f"/resolve/{quote(revision, safe='')}/"
+            for revision in (self.download.source_version_id or "", self.reference.revision)
+        )
+        url = plan.url.replace(pinned, named, 1)
+        return None if url == plan.url else replace(plan, url=url)
 
     def refusal(self, error: RemoteStatus) -> ModelyardError:
         """What a refusal of the download route means for the user, and what to do about it."""

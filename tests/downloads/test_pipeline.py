@@ -27,8 +27,10 @@ from tests.downloads.driving import (
     wait_until,
     work_off,
 )
+from tests.factories import make_asset
 from tests.origin import Origin
 from tests.origin import made_civitai as made
+from tests.origin import made_huggingface as hub
 from tokens import services as token_services
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -121,6 +123,36 @@ def test_a_snapshot_is_filed_as_a_tree_and_checked_by_git_digests(
     assert len(files) == len(children)
     assert all("/made--tiny-sdxl-diffusers/" in f"/{name}" for name in files)
     assert not Companion.objects.filter(asset__isnull=True).exists()
+
+
+def test_a_snapshot_is_whole_although_a_part_is_here_elsewhere(
+    wired: Origin, user: User, models_dir: Path
+) -> None:
+    digest = wired.huggingface.file(hub.SNAPSHOT, "vae/diffusion_pytorch_model.safetensors").sha256
+    make_asset(checksum_sha256=digest)
+    first = finish(user, wired.links.hub_snapshot)
+    files = model_files(models_dir)
+    assert len(files) == first.children.count()
+    # Once it is here, it is linked part by part, and replaced in its place.
+    wired.log.clear()
+    again = finish(user, wired.links.hub_snapshot)
+    parts = {row.bundle_path: row.asset for row in first.children.filter(file_role="weights")}
+    assert parts == {
+        row.bundle_path: row.asset for row in again.children.filter(file_role="weights")
+    }
+    assert not wired.log.find(match="*.safetensors")
+    replaced = finish(user, wired.links.hub_snapshot, on_duplicate="overwrite")
+    assert replaced.status == S.COMPLETED
+    assert model_files(models_dir) == files
+
+
+def test_a_mirror_without_commits_gives_files_by_branch(wired: Origin, user: User) -> None:
+    download = enqueue(user, wired.links.hub_file)
+    commit = download.source_version_id
+    fault = wired.faults.fail(f"*/resolve/{commit}/*", status=404, times=None)
+    work_off()
+    assert fault.hits == 1
+    assert (fresh(download).status, fresh(download).verification) == (S.COMPLETED, "verified")
 
 
 # --- Digests --------------------------------------------------------------------------------------
