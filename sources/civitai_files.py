@@ -34,7 +34,7 @@ from sources.types import (
     civitai_format,
     extension,
     folded,
-    format_from_name,
+    lacks_extension,
 )
 from transfer.names import safe_name
 
@@ -106,8 +106,7 @@ def _read_file(
         return None
     file_format = civitai_format(format_word, raw_name)
     name = safe_name(raw_name, fallback=f"civitai-{version_id}-{file_id[:20]}")
-    if format_from_name(name) == "other":
-        # "Detailer v1.5" has no extension, although it has a dot.
+    if lacks_extension(name):
         name = safe_name(name + _SUFFIXES.get(file_format, ""))
     plain_url = _download_url(plain, metadata, version_id=version_id, endpoint=endpoint)
     is_config = folded(kind) == "config" or (

@@ -24,7 +24,7 @@ from sources.reading import MAX_BYTES, as_moment_text, as_text
 from sources.refs import DIRECT, DirectReference
 from sources.refusals import explain
 from sources.resolution import ModelType, Resolution, SourceFile
-from sources.types import extension, format_from_name, type_from_name
+from sources.types import format_from_name, lacks_extension, type_from_name
 from transfer.errors import RemoteRefused, TransferError
 from transfer.names import name_from_headers, safe_name
 
@@ -131,20 +131,19 @@ def _refuse_what_is_no_file(head: Head) -> None:
 
 
 def _name(reference: DirectReference, head: Head) -> str:
-    """From Content-Disposition, the link, or where it led to: the first with a known extension.
+    """From Content-Disposition, the link, or where it led to: the first that has an extension.
 
-    "detailer-v1.5" has none, although it has a dot; then the bytes tell it where they can.
+    Where none has one, the bytes tell it if they can.
     """
     disposition = str(head.headers.get("Content-Disposition") or "")
     named = name_from_headers(disposition, reference.url, "")
     final = name_from_headers("", head.final_url, "")
-    for name in (named, final):
-        if format_from_name(name) != "other":
-            return name
+    if not lacks_extension(named):
+        return named
     suffix = {"gguf": ".gguf", "safetensors": ".safetensors"}.get(_format(head.start, ""), "")
-    if suffix:
+    if format_from_name(final) == "other" and (suffix or lacks_extension(final)):
         return safe_name(f"{named}{suffix}")
-    return named if extension(named) or not extension(final) else final
+    return final
 
 
 def _format(start: bytes, name: str) -> str:

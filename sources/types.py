@@ -156,6 +156,15 @@ def extension(name: str) -> str:
     return last.lower() if dot and stem else ""
 
 
+def lacks_extension(name: str) -> bool:
+    """Nothing behind the last dot, or nothing that is an extension, as in "Detailer v1.5".
+
+    A wrong one (`.html`) is one: such a file is refused, not renamed.
+    """
+    last = extension(name)
+    return last not in _FORMATS and not re.fullmatch(r"[a-z]{1,12}", last)
+
+
 def format_from_name(name: str) -> str:
     """The format that the extension promises: one of the words of `SourceFile.format`."""
     return _FORMATS.get(extension(name), "other")

@@ -388,6 +388,7 @@ def test_of_several_primaries_the_safer_format_is_chosen() -> None:
         ("x" * 400 + ".safetensors", "x" * 188 + ".safetensors"),
         ("\u202egpj.Ünï/🔥 name.safetensors", "🔥 name.safetensors"),
         ("plain.ckpt", "plain.ckpt"),
+        ("x.safetensors.html", "x.safetensors.html"),
     ],
 )
 def test_a_name_keeps_its_extension_and_gets_one_where_it_has_none(called: str, name: str) -> None:

@@ -157,7 +157,7 @@ def test_a_header_beyond_the_cap_is_left_alone(pages: Pages) -> None:
         ("/download", "", "download.safetensors"),
         ("/detailer-v1.5", "", "detailer-v1.5.safetensors"),
         ("/get.php", 'attachment; filename="y"', "y.safetensors"),
-        ("/x.keras", "", "x.keras.safetensors"),
+        ("/x.safetensors.html", "", "x.safetensors.html"),
         ("/%2e%2e%2fevil.safetensors", "", "evil.safetensors"),
     ],
 )
