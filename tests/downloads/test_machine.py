@@ -250,7 +250,8 @@ class Queue(RuleBasedStateMachine):
         for worker in list(self.alive):
             self.kill_worker(worker)
         coming = Download.objects.files().exclude(status__in=[*FINAL, S.PAUSED, S.REVIEW])
-        for _pass in range(60):
+        # A pass brings as many stages further as there are slots; a row has three of them.
+        for _pass in range(60 + 3 * coming.count()):
             if not coming.exists():
                 break
             self.let_time_pass()
