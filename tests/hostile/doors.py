@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
 from config.errors import ModelyardError, boundary
 from downloads import pull
 from downloads.exit_codes import exit_code_of
+from downloads.models import Download
 from sources.parse import parse_reference
 from sources.resolution import Resolution
 from tokens import clients
+
+
+def is_queued() -> bool:
+    """Whether anything was asked for yet; for a source, whose threads keep no connection."""
+    try:
+        return Download.objects.exists()
+    finally:
+        connection.close()
 
 
 @dataclass(frozen=True)
@@ -27,12 +38,22 @@ class Pulled:
 
 
 class Doors:
+    """One person at all doors, signed in once, when it is needed."""
+
     def __init__(self, user: User) -> None:
         self.user = user
-        self.api = APIClient()
-        self.api.force_login(user)
-        self.page = Client()
-        self.page.force_login(user)
+
+    @cached_property
+    def page(self) -> Client:
+        client = Client()
+        client.force_login(self.user)
+        return client
+
+    @cached_property
+    def api(self) -> APIClient:
+        client = APIClient()
+        client.cookies = self.page.cookies
+        return client
 
     def post(self, path: str, **body: Any) -> Any:
         """`POST /api/downloads<path>`."""

@@ -15,7 +15,7 @@ from downloads.models import Download
 from registry.models import AssetPreview
 from registry.previews import UNAVAILABLE, signed_preview_url
 from tests.downloads.driving import model_files
-from tests.hostile.doors import Doors
+from tests.hostile.doors import Doors, is_queued
 from tests.hostile.listeners import POSTGRES_PORT, REDIS_PORT, Listeners
 from tests.hostile.stage import LORA, Stage, answer_json, served
 from tests.origin import files
@@ -298,7 +298,7 @@ def test_a_redirect_that_comes_after_resolving_is_refused_too(
     away = Response(302, [("Location", f"http://127.0.0.1:{listeners.port}/secret")])
 
     def turns_later(_request: Request) -> Response:
-        return away if Download.objects.exists() else served(LORA)
+        return away if is_queued() else served(LORA)
 
     if site == "files":
         url = wired.file("/later.safetensors", turns_later)

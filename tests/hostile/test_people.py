@@ -27,7 +27,7 @@ from registry.roots import default_root
 from tests.canaries import canary, traces
 from tests.downloads.driving import model_files
 from tests.factories import make_admin, make_asset, make_download, make_user
-from tests.hostile.doors import Doors
+from tests.hostile.doors import Doors, is_queued
 from tests.hostile.stage import LORA, Stage, served
 from tests.origin.listener import Request, Response
 from tests.product import ROOT
@@ -93,7 +93,7 @@ def test_who_loses_the_right_in_the_middle_gets_no_file(
     puller: Doors, wired: Stage, models_dir: Path, lose: Any
 ) -> None:
     def served_after(_request: Request) -> Response:
-        if Download.objects.exists():
+        if is_queued():
             lose(puller.user)
             connection.close()
         return served(LORA)
