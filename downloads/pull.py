@@ -7,6 +7,7 @@ the same command can be given again after anything that stopped it.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ S = DownloadStatus
 
 #: A retry that is due sooner is waited for; a later one is left to the next call.
 PATIENCE_SECONDS = 30.0
+#: Pictures are a bonus: no further one is begun after so long.
+PICTURES_SECONDS = 10.0
 #: What a person says about the model; the rest of the options is about the queue.
 _EDITS = ("model_name", "model_type", "base_model", "folder")
 _ABOUT_THE_LINK = (*_EDITS, "file_id", "files", "expected_hash")
@@ -70,9 +73,10 @@ def pull(
         download, should_stop=should_stop, on_progress=on_progress, patience_s=PATIENCE_SECONDS
     )
     _finish_review(download, user, options)
+    until = time.monotonic() + PICTURES_SECONDS
     for file in _files(download):
         if file.status == S.COMPLETED and file.asset_id is not None:
-            fetch_previews(file.asset_id)
+            fetch_previews(file.asset_id, until=until)
     return report(download, stopped=should_stop())
 
 

@@ -9,6 +9,7 @@ A picture that cannot be had is noted and fails nothing.
 from __future__ import annotations
 
 import hashlib
+import time
 import uuid
 from pathlib import Path
 
@@ -69,10 +70,15 @@ def preview_path(preview: AssetPreview) -> Path | None:
     return path if path.is_file() else None
 
 
-def fetch_previews(asset_id: int) -> None:
-    """Fetch every picture of the asset that is still pending; failures are noted in their rows."""
+def fetch_previews(asset_id: int, *, until: float = float("inf")) -> None:
+    """Fetch every picture of the asset that is still pending; failures are noted in their rows.
+
+    None is begun after `until` (of `time.monotonic`); those stay pending for a later call.
+    """
     pending = AssetPreview.objects.filter(asset_id=asset_id, status=PreviewStatus.PENDING)
     for preview in pending.exclude(asset__status=AssetStatus.DELETING):
+        if time.monotonic() >= until:
+            return
         _fetch_one(preview)
 
 

@@ -167,6 +167,18 @@ def test_pictures_are_fetched_after_registration(register: Register, pictures: P
 
 
 @pytest.mark.django_db
+def test_what_is_not_begun_in_time_is_left_for_later(
+    register: Register, pictures: Pictures
+) -> None:
+    resolution = {**RESOLUTION, "previews": [{"url": pictures.add("/a.png", picture())}]}
+    asset = register(resolution=resolution)
+    previews.fetch_previews(asset.pk, until=0.0)
+    assert (asset.previews.get().status, pictures.asked) == ("pending", [])
+    previews.fetch_previews(asset.pk)
+    assert asset.previews.get().status == "ready"
+
+
+@pytest.mark.django_db
 def test_forbidden_addresses_are_noted_and_not_asked(register: Register, settings: Any) -> None:
     settings.OUTBOUND_ALLOW = []
     resolution = {**RESOLUTION, "previews": [{"url": "http://127.0.0.1:9/x.png"}]}
