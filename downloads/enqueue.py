@@ -409,13 +409,22 @@ def _insert_file(
         target_path=item.placement.virtual_path,
         expected_hash=((is_main and wish.expected_hash) or file.hashes.sha256.lower()) or None,
         expected_git_sha1=file.hashes.git_sha1.lower(),
-        warnings=list(resolved.resolution.warnings) if is_main else [],
+        warnings=_warnings(resolved.resolution, wish) if is_main else [],
     )
     if resolved.reference.has_secret:
         row.source_secret = seal_link(row, str(resolved.reference))
     _settle_at_once(row, resolved, item)
     row.save()
     return row
+
+
+def _warnings(resolution: Resolution, wish: Wish) -> list[str]:
+    """The source's, without the doubts about a type that a person has answered."""
+    return [
+        warning
+        for warning in resolution.warnings
+        if wish.model_type is None or not warning.endswith("check the type.")
+    ]
 
 
 def _settle_at_once(row: Download, resolved: Resolved, item: FilePlacement) -> None:

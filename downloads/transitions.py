@@ -16,6 +16,7 @@ from django.db.models.functions import Coalesce, Now
 from downloads.errors import IllegalTransition, LostClaim
 from downloads.models import Download, Slot
 from downloads.states import ALLOWED_FROM, FINAL, RUNNING, DownloadStatus
+from registry.models import Verification
 
 WAITS_UNTIL = frozenset({DownloadStatus.RETRY_WAITING, DownloadStatus.PARKED})
 CHILD_FIELDS = (
@@ -27,6 +28,7 @@ CHILD_FIELDS = (
     "download_speed_bps",
     "hash_verified",
     "hash_mismatch",
+    "verification",
     "retry_at",
     "started_at",
     "asset",
@@ -99,6 +101,17 @@ def bundle_status(children: Collection[str]) -> DownloadStatus:
     return next(rest for rest in rests if rest in there)
 
 
+def _least(words: list[str]) -> str:
+    """What can be said of all files together, "" while something is not known yet."""
+    order = (
+        Verification.MISMATCH,
+        Verification.UNVERIFIED,
+        Verification.ACCEPTED,
+        Verification.VERIFIED,
+    )
+    return str(min(words, key=order.index)) if words and all(words) else ""
+
+
 def refresh_bundle(parent_id: int) -> None:
     """Derive a bundle's status, bytes and times from its children.
 
@@ -127,6 +140,7 @@ def refresh_bundle(parent_id: int) -> None:
             ),
             hash_verified=all(row["hash_verified"] for row in rows),
             hash_mismatch=any(row["hash_mismatch"] for row in rows),
+            verification=_least([row["verification"] for row in rows]),
             started_at=min(started, default=None),
             retry_at=min(due) if status in WAITS_UNTIL else None,
             error_code=failed.get("error_code", ""),

@@ -263,6 +263,13 @@ def test_duplicates_as_they_are_wanted(world: World, pull: Pull, models_dir: Pat
     assert pull(link, expected_hash="ab" * 32)["exit_code"] == 6
 
 
+def test_a_type_that_a_person_says_needs_no_check(world: World, pull: Pull) -> None:
+    world.files.routes["/x.safetensors"] = TINY
+    link = f"{world.files.url}/x.safetensors"
+    assert "check the type" in pull(link)["warnings"][0]
+    assert pull(link, model_type="vae", on_duplicate="keep")["warnings"] == []
+
+
 def test_words_of_a_person_beat_the_source(world: World, pull: Pull) -> None:
     link = world.model([MAIN, {**VAE, "primary": False}])
     answer = pull(link, model_type="embedding", base_model="Pony", model_name="Ünïcode 🔥 / x")

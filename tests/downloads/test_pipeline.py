@@ -115,7 +115,7 @@ def test_a_snapshot_is_filed_as_a_tree_and_checked_by_git_digests(
     bundle = finish(user, wired.links.hub_snapshot)
     assert (bundle.status, bundle.error_message) == (S.COMPLETED, None)
     children = list(bundle.children.all())
-    assert {child.verification for child in children} == {"verified"}
+    assert {child.verification for child in children} == {"verified"} == {bundle.verification}
     small = [child for child in children if not child.expected_hash]
     assert small
     assert all(child.actual_git_sha1 == child.expected_git_sha1 for child in small)
