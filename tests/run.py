@@ -23,8 +23,9 @@ import pytest
 from tests import needs
 
 ROOT = Path(__file__).resolve().parent.parent
+#: One more than there are cores, because many wait for processes that they started.
 #: One at a time is handed out, the slow ones first, so that no process waits behind another.
-PARALLEL = ("-n", str(min(max(os.cpu_count() or 2, 2), 4)), "--dist", "loadgroup")
+PARALLEL = ("-n", str(min((os.cpu_count() or 2) + 1, 4)), "--dist", "loadgroup")
 APT_SECONDS = 600
 
 

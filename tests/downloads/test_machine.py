@@ -271,8 +271,8 @@ def test_the_queue_keeps_its_promises(models_dir: Path, settings: Settings) -> N
 
 
 BUDGET = settings(
-    max_examples=12,
-    stateful_step_count=25,
+    max_examples=6,
+    stateful_step_count=20,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -42,7 +42,7 @@ def test_schemathesis_finds_no_server_error(tmp_path: Path) -> None:
                 "--suppress-health-check=all",
                 "--generation-database=none",
                 "--no-color",
-                "--max-time=40",
+                "--max-time=25",
             ],
             cwd=tmp_path,
             env={**product.environ, "PYTHONPATH": str(ROOT)},
