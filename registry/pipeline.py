@@ -8,7 +8,6 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
-from transfer.publish import file_sha256
 
 from config.errors import ModelyardError
 from ops import audit
@@ -22,6 +21,7 @@ from sources.reading import as_text
 from sources.resolution import Resolution
 from tokens.clients import endpoints, resolver
 from tokens.services import credential_for
+from transfer.publish import file_sha256
 
 logger = logging.getLogger(__name__)
 

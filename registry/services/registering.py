@@ -7,7 +7,6 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from transfer.publish import Published
 
 from ops import audit
 from registry import facts
@@ -31,6 +30,7 @@ from registry.services.sending import send
 from registry.tasks import fetch_previews
 from sources.reading import as_text
 from transfer.names import path_key
+from transfer.publish import Published
 
 #: A row in one of these gives its place to a good file from the same source.
 _REPLACEABLE = frozenset({AssetStatus.FLAGGED, AssetStatus.MISSING, AssetStatus.CORRUPT})
