@@ -44,12 +44,15 @@ def uses_transactions(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slowest first, so that no process is left with one at the end, and those that empty the
-    tables last."""
+    """The slowest first, so that no process is left with one at the end, then those that empty the
+    tables, and those with a browser last: Playwright's event loop stays in the thread of the tests,
+    and in whatever follows Django takes itself for a coroutine."""
     items.sort(key=_turn)
 
 
 def _turn(item: pytest.Item) -> int:
+    if item.get_closest_marker("browser"):
+        return 3
     if uses_transactions(item):
         return 2
     return 0 if item.get_closest_marker("processes") else 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
-from django.test import AsyncClient
+from django.test import Client
 
 from downloads import events
 from downloads.models import Download
@@ -21,21 +22,6 @@ pytestmark = pytest.mark.django_db
 PATH = "/api/downloads/events"
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "INTERVAL_S", 0.01)
-    monkeypatch.setattr(events, "LONGEST_STREAM_S", 0.2)
-
-
-async def read(user: User) -> list[str]:
-    client = AsyncClient()
-    await client.aforce_login(user)
-    answer = await client.get(PATH)
-    assert (answer.status_code, answer["Content-Type"]) == (200, "text/event-stream")
-    assert answer["Cache-Control"] == "no-store"
-    return [chunk.decode() async for chunk in answer.streaming_content]
-
-
 def rows_of(chunk: str) -> list[dict[str, Any]]:
     name, _, data = chunk.partition("\n")
     assert name == "event: downloads"
@@ -43,15 +29,31 @@ def rows_of(chunk: str) -> list[dict[str, Any]]:
     return rows
 
 
-def test_the_stream_tells_of_one_s_own_rows_once() -> None:
+def test_the_stream_says_what_changed_and_that_it_is_still_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    news = iter([[{"id": 7, "status": "queued"}], []])
+    monkeypatch.setattr(events, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(events, "LONGEST_STREAM_S", 0.2)
+    monkeypatch.setattr(events, "changes", lambda _user, _known: next(news, []))
+
+    async def read() -> list[str]:
+        return [chunk.decode() async for chunk in events.stream(User())]
+
+    with ThreadPoolExecutor(1) as pool:  # A thread has no loop of anybody else's.
+        first, second, *rest = pool.submit(asyncio.run, read()).result(30)
+    assert first.startswith("retry: ")
+    assert rows_of(second) == [{"id": 7, "status": "queued"}]
+    assert set(rest) == {": still here\n\n"}
+
+
+def test_only_one_s_own_rows_are_told_and_each_once() -> None:
     user = make_user("mara", "downloads.request_content")
     mine = make_download(S.QUEUED, initiated_by=user)
     make_download(S.QUEUED, initiated_by=make_user("otto"))
-    first, *rest = async_to_sync(read)(user)
-    assert first.startswith("retry: ")
-    told = [row["id"] for chunk in rest if chunk.startswith("event") for row in rows_of(chunk)]
-    assert told == [mine.pk]
-    assert rest[-1] == ": still here\n\n"
+    known: dict[int, Any] = {}
+    assert [row["id"] for row in events.changes(user, known)] == [mine.pk]
+    assert events.changes(user, known) == []
 
 
 def test_a_row_that_ends_is_told_once_more() -> None:
@@ -67,16 +69,11 @@ def test_a_row_that_ends_is_told_once_more() -> None:
     assert events.changes(user, known) == []
 
 
-def test_nobody_and_a_wrong_key_get_401_and_a_right_key_gets_the_stream() -> None:
-    async def ask(key: str) -> Any:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return await AsyncClient().get(PATH, headers=headers)
-
-    for key in ("", "my_00000000_" + "x" * 32):
-        answer = async_to_sync(ask)(key)
-        assert (answer.status_code, json.loads(answer.content)["code"]) == (
-            401,
-            "not_authenticated",
-        )
+def test_nobody_and_a_wrong_key_get_401_and_a_right_key_gets_the_stream(client: Client) -> None:
+    for headers in ({}, {"Authorization": "Bearer my_00000000_" + "x" * 32}):
+        answer = client.get(PATH, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
     _row, key = create_api_key(user=make_user("mara"))
-    assert async_to_sync(ask)(key).status_code == 200
+    answer = client.get(PATH, headers={"Authorization": f"Bearer {key}"})
+    assert (answer.status_code, answer["Content-Type"]) == (200, "text/event-stream")
+    assert answer["Cache-Control"] == "no-store"
