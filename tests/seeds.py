@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.core import serializers
-from django.db import models
+from django.db import connection, models
 from pytest_django.plugin import blocking_manager_key
 
 OWN_PACKAGES = frozenset({"ops", "tokens", "registry", "downloads"})
@@ -31,6 +31,19 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
                 _rows[model] = serializers.serialize("json", rows)
     yield
     _rows.clear()
+    with django_db_blocker.unblock():
+        end_other_sessions()
+
+
+def end_other_sessions() -> None:
+    """Playwright's event loop hides connections from the thread that opened them; PostgreSQL drops
+    no database that one of them still uses."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
 
 
 def uses_transactions(item: pytest.Item) -> bool:
